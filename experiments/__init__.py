@@ -1,0 +1,1 @@
+"""One short file per question; each runs with `python -m experiments.NAME`."""

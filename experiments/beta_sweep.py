@@ -1,0 +1,154 @@
+"""What does beta do? Trains a beta-VAE for every beta and seed as one program and writes a report.
+
+    python -m experiments.beta_sweep                        # 5 betas x 3 seeds on rendered sprites, minutes on 2 cores
+    python -m experiments.beta_sweep --source mnist --data-dir DIR
+    python -m experiments.beta_sweep --preset paper         # 64x64, 300,000 steps: for an accelerator
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from experiments import script
+from vaejax.data import RENDERED, load
+from vaejax.errors import InputError
+from vaejax.folder import claim, write_table
+from vaejax.measure import measure
+from vaejax.methods import build
+from vaejax.report.sweep import present, tidy, write_sweep
+from vaejax.report.tables import summary_table
+from vaejax.run import Run, load_run
+from vaejax.sweep import check_sizes, fit, grid
+
+QUESTION = "What does β do to a variational autoencoder?"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that the sweep depends on; it is written to `config.json`."""
+
+    preset: Literal["laptop", "paper"] = "laptop"
+    """defaults to start from: minutes on 2 cores, or the protocol of Locatello et al. 2019 (64x64, 300,000 steps)"""
+    source: str = "sprites"
+    """sprites, digits, dsprites:PATH.npz, npz:PATH, or an image data set of tensorflow-datasets (mnist, ...)"""
+    data_dir: str | None = None
+    """where tensorflow-datasets' data sets are prepared"""
+    size: int | None = None
+    """height and width of rendered images, a power of two; 32 if not given, 64 with --preset paper"""
+    method: str = "beta_vae"
+    """any method that has a beta"""
+    network: Literal["conv", "conv_k2", "mlp"] = "conv"
+    """conv (Burgess), conv_k2 (Locatello) or mlp (Higgins)"""
+    width: int | None = None
+    """channels of the first convolution (32 if not given) or units of a hidden layer of the mlp (1200)"""
+    latents: int = 10
+    """dimensions of the code"""
+    likelihood: Literal["bernoulli", "gaussian", "gaussian_learned"] = "bernoulli"
+    """p(x | z) of a pixel; gaussian has scale 1"""
+    betas: tuple[float, ...] = (1, 2, 4, 8, 16)
+    """weights of the KL term"""
+    seeds: int = 3
+    """runs per beta"""
+    common_random_numbers: bool = True
+    """runs of one seed see the same data and noise at every beta"""
+    steps: int = 2500
+    """training steps of every run"""
+    batch_size: int = 64
+    """images per step"""
+    learning_rate: float = 1e-3
+    """of Adam"""
+    images: int = 10_000
+    """how many images to measure on, of the test split where there is one"""
+    chunk: int | None = None
+    """runs that each device vmaps at once; chosen by backend if not given"""
+    name: str = "beta_sweep"
+    """the folder under --out"""
+    out: Path = Path("runs")
+    """where the folders of sweeps are"""
+    overwrite: bool = False
+    """delete what an earlier sweep of this name left"""
+
+
+PRESETS = {
+    "laptop": Config(),
+    "paper": Config(
+        preset="paper", network="conv_k2", betas=(1, 2, 4, 6, 8, 16), seeds=50, steps=300_000, learning_rate=1e-4
+    ),
+}
+
+
+def main(config: Config) -> None:
+    """Trains, measures, and writes `runs/NAME/`."""
+    if config.seeds < 1 or not config.betas:
+        raise InputError(f"a sweep needs at least one beta and one seed, not {len(config.betas)} and {config.seeds}")
+    script.use_devices(len(config.betas) * config.seeds)
+    source = {"name": config.source, "data_dir": config.data_dir, "size": image_size(config)}
+    train, test = load(split="train", **source), load(split="test", **source)
+    model = {name: getattr(config, name) for name in ("method", "network", "latents", "width", "likelihood")}
+    method = build(shape=train.shape, **model)
+    if "beta" not in method.hyper._fields:
+        raise InputError(f"the method {config.method!r} has no beta to sweep; choose beta_vae")
+    common = config.common_random_numbers
+    axes = {"beta": config.betas, "learning_rate": config.learning_rate}
+    runs = grid(method.hyper, config.seeds, common_random_numbers=common, **axes)
+    sizes = {"steps": config.steps, "batch_size": config.batch_size, "chunk": config.chunk}
+    check_sizes(**sizes, images=config.images)
+
+    path = config.out / config.name
+    settings = {"command": script.command(), "source": source, "model": model, "shape": train.shape, **sizes}
+    settings |= {"images": config.images, "common_random_numbers": common, "seeds": config.seeds, **axes}
+    if claim(path, settings, overwrite=config.overwrite):
+        print(f"continuing the unfinished sweep in {path}")
+    result = fit(method, train, runs, **sizes, workdir=path, on_progress=script.Bar(runs.count))
+    print(f"measuring {runs.count} runs on {min(test.size, config.images):,} images")
+    results = measure(method, test, result.states.params, images=config.images, chunk=config.chunk)
+    write_table(path / "results.csv", results)
+
+    run = load_run(path)
+    table = tidy(run, "beta")
+    page = write_sweep(run, "beta", question=QUESTION, answer=answer(table), facts=facts(config, run))
+    print(summary_table(table, "beta", present(table)).to_string(index=False))
+    print(f"\n{answer(table)}\n\nreport: {page}")
+
+
+def image_size(config: Config) -> int | None:
+    """The size of rendered images; None for a source that has its own."""
+    if config.size is None and config.source in RENDERED:
+        return 64 if config.preset == "paper" else 32
+    return config.size
+
+
+def answer(table: pd.DataFrame) -> str:
+    """One sentence from the figures: what the largest beta changes against the smallest."""
+    means = table[np.isfinite(table["value"])].groupby(["beta", "metric"])["value"].mean().unstack()
+    if len(means) < 2:
+        return "One beta alone shows no effect: give several, for example --betas 1 4 16."
+    low, high = means.index[0], means.index[-1]
+
+    def change(metric: str, digits: int = 1) -> str:
+        return f"from {means[metric][low]:.{digits}f} to {means[metric][high]:.{digits}f}"
+
+    gap = f"; MIG goes {change('mig', 2)}" if "mig" in means else ""
+    return (
+        f"As beta grows from {low:g} to {high:g}, the KL goes {change('kl')} nats per image, the active units "
+        f"{change('active_units')}, and the reconstruction term {change('reconstruction')} nats{gap}."
+    )
+
+
+def facts(config: Config, run: Run) -> dict[str, str]:
+    """What was trained on what, for the page."""
+    height, width, channels = run.config["shape"]
+    return {
+        "Data": f"{config.source}, {height} x {width} x {channels}",
+        "Model": f"{config.method}, {config.network}, {config.latents} latents, {config.likelihood} likelihood",
+        "Training": f"{len(run.table)} runs of {config.steps:,} steps, batch {config.batch_size}, Adam {config.learning_rate:g}",
+        "Randomness": "shared by the runs of one seed" if config.common_random_numbers else "every run its own",
+        **script.facts(),
+    }
+
+
+if __name__ == "__main__":
+    script.run(main, PRESETS, __doc__)

@@ -1,0 +1,83 @@
+"""What every experiment script does around its question: arguments, devices, progress, and one line for bad input."""
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import TypeVar
+
+import jax
+import tyro
+from tqdm import tqdm
+
+from vaejax.errors import InputError
+from vaejax.sweep import Progress
+
+Config = TypeVar("Config")
+
+
+def run(main: Callable[[Config], None], presets: dict[str, Config], description: str) -> None:
+    """Reads the arguments over those of `--preset` (the first if not given) and runs `main`.
+
+    Bad input ends the process with one line and exit code 2, an interrupt with 130.
+    """
+    try:
+        main(parse(sys.argv[1:], presets, description))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("\nstopped; the same command continues from the last checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def parse(arguments: list[str], presets: dict[str, Config], description: str) -> Config:
+    """The config that these arguments ask for. tyro ends the process with 2 if they can't be understood."""
+    chosen = next(iter(presets))
+    for i, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == "--preset":
+            chosen = value if equals else "".join(arguments[i + 1 : i + 2])
+    default = presets.get(chosen, next(iter(presets.values())))
+    return tyro.cli(type(default), args=arguments, default=default, description=description)
+
+
+def command() -> str:
+    """What the user typed, as far as it can be known."""
+    module = sys.modules["__main__"].__spec__
+    return shlex.join(["python", "-m", module.name if module else "experiments", *sys.argv[1:]])
+
+
+def use_devices(runs: int) -> None:
+    """On CPU, one device per core (at most one per run). Has to come before anything is computed."""
+    jax.config.update("jax_num_cpu_devices", max(1, min(os.cpu_count() or 1, runs)))
+
+
+def facts() -> dict[str, str]:
+    """The versions and the machine that a result came from."""
+    kinds = {device.device_kind for device in jax.devices()}
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("vaejax", "jax", "flax", "optax", "numpy"))
+    return {
+        "Software": f"{libraries}, Python {platform.python_version()}",
+        "Hardware": f"{jax.device_count()} x {', '.join(sorted(kinds))} ({jax.default_backend()}), {os.cpu_count()} cores",
+    }
+
+
+class Bar:
+    """A progress bar in run-steps, with rate, time left and the current mean loss; call it as `on_progress`."""
+
+    def __init__(self, runs: int):
+        self.runs = runs
+        self.bar = tqdm(unit=" run-steps", unit_scale=True, dynamic_ncols=True, desc=f"training {runs} runs")
+
+    def __call__(self, progress: Progress) -> None:
+        """Moves the bar to this step."""
+        if self.bar.total is None:
+            self.bar.reset(total=progress.steps * self.runs)
+        means = {name: f"{float(values.mean()):.1f}" for name, values in progress.metrics.items()}
+        self.bar.set_postfix(means, refresh=False)
+        self.bar.update(progress.step * self.runs - self.bar.n)
+        if progress.step == progress.steps:
+            self.bar.close()

@@ -1,0 +1,78 @@
+"""What a source of images is: a pure function from indices to a batch, and the data it needs as an argument."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from vaejax.method import Batch
+
+Data = Any  # a pytree that lives on the device; () for a source that renders
+
+
+class Arrays(NamedTuple):
+    """Images held in arrays.
+
+    Fields:
+      name: what the user calls it.
+      shape: (height, width, channels) of one image.
+      size: how many images there are.
+      data: what `at` and `sample` take as their first argument, so that it is never baked into a program.
+      at: `(data, index: Int[n]) -> Batch` of n images, jittable.
+      sample: `(data, key, n) -> Batch` of n images drawn uniformly with replacement, jittable.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    size: int
+    data: Data
+    at: Callable[[Data, Int[Array, " n"]], Batch]
+    sample: Callable[[Data, Key[Array, ""], int], Batch]
+
+
+class Factors(NamedTuple):
+    """Images that are a function of ground-truth factors; index i is the i-th combination, the last factor fastest.
+
+    Fields: those of `Arrays`, and
+      sizes: how many values each of the K factors has.
+      names: what the factors are called.
+      render: `(factors: Int[n, K]) -> Float[n, H, W, C]`.
+      sample_factors: `(key, n) -> Int[n, K]`, uniform and independent.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    size: int
+    data: Data
+    at: Callable[[Data, Int[Array, " n"]], Batch]
+    sample: Callable[[Data, Key[Array, ""], int], Batch]
+    sizes: tuple[int, ...]
+    names: tuple[str, ...]
+    render: Callable[[Int[Array, "n K"]], Float[Array, "n H W C"]]
+    sample_factors: Callable[[Key[Array, ""], int], Int[Array, "n K"]]
+
+
+Source = Arrays | Factors
+
+
+def draw(key: Key[Array, ""], n: int, size: int) -> Int[Array, " n"]:
+    """n indices below `size`, uniform with replacement.
+
+    The barrier keeps XLA from fusing the generator into the gather that follows, which on CPU draws every index
+    again for every pixel (17 times slower, measured at 64x64).
+    """
+    return jax.lax.optimization_barrier(jax.random.randint(key, (n,), 0, size))
+
+
+def factors_of(index: Int[Array, " n"], sizes: tuple[int, ...]) -> Int[Array, "n K"]:
+    """The factor values of the index-th combination, the last factor fastest."""
+    return jnp.stack(jnp.unravel_index(index, sizes), axis=-1)
+
+
+def index_of(factors: Int[Array, "n K"], sizes: tuple[int, ...]) -> Int[Array, " n"]:
+    """The inverse of `factors_of`."""
+    bases = np.append(np.cumprod(sizes[:0:-1])[::-1], 1)
+    return (factors * bases).sum(axis=-1)

@@ -1,0 +1,152 @@
+"""The distributions that encoders and decoders parameterise: `sample`, `log_prob`, `kl`, all elementwise and in nats.
+
+A *family* is anything with a number `parameters` (how many arrays a network has to give) that makes a distribution when
+it is called with them. `Gaussian` and `Bernoulli` are families themselves; `FixedGaussian` and `LearnedGaussian` are
+families of Gaussian likelihoods for pixels.
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from vaejax.errors import InputError
+from vaejax.method import Distribution
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class Family(Protocol):
+    """What a network's output arrays become."""
+
+    @property
+    def parameters(self) -> int:
+        """How many arrays the distribution takes."""
+        ...
+
+    def __call__(self, *parameters: Array) -> Distribution:
+        """The distribution with these parameters."""
+        ...
+
+
+class Delta(NamedTuple):
+    """All mass at one point: the posterior of a deterministic autoencoder. It has no density and no KL."""
+
+    mean: Float[Array, "*shape"]
+    parameters = 1
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, "*shape"]:
+        """The point itself."""
+        del key
+        return self.mean
+
+    def log_prob(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """0 at the point, minus infinity elsewhere (a mass, not a density)."""
+        return jnp.where(x == self.mean, 0.0, -jnp.inf)
+
+
+class Gaussian(NamedTuple):
+    """N(mean, exp(log_var)), independent in every element."""
+
+    mean: Float[Array, "*shape"]
+    log_var: Float[Array, "*shape"]
+    parameters = 2
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, "*shape"]:
+        """Reparameterised: mean + exp(log_var / 2) * noise (Kingma & Welling 2014, section 2.4)."""
+        noise = jax.random.normal(key, self.mean.shape, self.mean.dtype)
+        return self.mean + jnp.exp(0.5 * self.log_var) * noise
+
+    def log_prob(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Log-density in nats."""
+        return -0.5 * ((x - self.mean) ** 2 * jnp.exp(-self.log_var) + self.log_var + LOG_2PI)
+
+    def kl(self, other: "Gaussian | None" = None) -> Float[Array, "*shape"]:
+        """KL(self || other) in nats; `other` is the standard normal if not given (Kingma & Welling 2014, appendix B)."""
+        if other is None:
+            return 0.5 * (self.mean**2 + jnp.exp(self.log_var) - 1.0 - self.log_var)
+        scaled = (self.mean - other.mean) ** 2 * jnp.exp(-other.log_var)
+        return 0.5 * (scaled + jnp.exp(self.log_var - other.log_var) - 1.0 + other.log_var - self.log_var)
+
+
+class Bernoulli(NamedTuple):
+    """P(x = 1) = sigmoid(logits), independent in every element.
+
+    For grey values in [0, 1] `log_prob` is the negative cross-entropy: the usual VAE objective, but not a
+    normalised likelihood.
+    """
+
+    logits: Float[Array, "*shape"]
+    parameters = 1
+
+    @property
+    def mean(self) -> Float[Array, "*shape"]:
+        """P(x = 1)."""
+        return jax.nn.sigmoid(self.logits)
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, "*shape"]:
+        """Zeros and ones; not differentiable."""
+        return jax.random.bernoulli(key, self.mean).astype(self.logits.dtype)
+
+    def log_prob(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """x * logits - log(1 + exp(logits)), in nats."""
+        return x * self.logits - jax.nn.softplus(self.logits)
+
+    def kl(self, other: "Bernoulli") -> Float[Array, "*shape"]:
+        """KL(self || other) in nats."""
+        gap = self.mean * (self.logits - other.logits)
+        return gap - jax.nn.softplus(self.logits) + jax.nn.softplus(other.logits)
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedGaussian:
+    """The family N(mean, scale**2) with one given scale: squared error in nats.
+
+    Training a beta-VAE with it at `beta` is training one of unit scale at `beta * scale**2`.
+
+    Raises:
+      InputError: the scale is not a positive number.
+    """
+
+    scale: float = 1.0
+    parameters = 1
+
+    def __post_init__(self):
+        if not 0 < self.scale < math.inf:
+            raise InputError(f"the scale of a Gaussian likelihood has to be a positive number, not {self.scale}")
+
+    def __call__(self, mean: Float[Array, "*shape"]) -> Gaussian:
+        return Gaussian(mean, jnp.full_like(mean, 2 * math.log(self.scale)))
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnedGaussian:
+    """The family N(mean, scale**2) with a scale learned for every element, bounded smoothly from below.
+
+    scale = floor * (1 + exp(raw - log floor)), i.e. log scale = log floor + softplus(raw - log floor). Without a bound
+    the density of pixels that never change grows without limit; the default is the step of 8-bit images.
+
+    Raises:
+      InputError: the floor is not a positive number.
+    """
+
+    floor: float = 1 / 256
+    parameters = 2
+
+    def __post_init__(self):
+        if not 0 < self.floor < math.inf:
+            raise InputError(f"the smallest scale of a Gaussian likelihood has to be positive, not {self.floor}")
+
+    def __call__(self, mean: Float[Array, "*shape"], raw: Float[Array, "*shape"]) -> Gaussian:
+        log_floor = math.log(self.floor)
+        return Gaussian(mean, 2 * (log_floor + jax.nn.softplus(raw - log_floor)))
+
+
+LIKELIHOODS: dict[str, Family] = {
+    "bernoulli": Bernoulli,
+    "gaussian": FixedGaussian(),
+    "gaussian_learned": LearnedGaussian(),
+}

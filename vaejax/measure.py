@@ -1,0 +1,109 @@
+"""What is measured of trained runs: ELBO and its terms, KL per latent, active units, reconstruction error, MIG.
+
+Everything is per image, in nats, over images that the runs did not sample with their own keys, and with the same noise
+for every run.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from vaejax.data.source import Factors, Source
+from vaejax.distributions import Delta
+from vaejax.method import Method, Params
+from vaejax.metrics.mig import mutual_information_gap
+from vaejax.objectives import kl_per_latent, reconstruction, squared_error
+from vaejax.sweep import check_sizes, default_chunk, default_mesh, map_runs, pad
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ACTIVE = 0.01  # Burda et al. 2016, section 5.2: a unit is active if the variance of its posterior mean is above this
+BATCH = 100
+
+
+def examples(source: Source, count: int, seed: int = 0) -> Int[np.ndarray, " n"]:
+    """Indices of all images, or of `count` different ones where there are more."""
+    if source.size <= count:
+        return np.arange(source.size)
+    return np.sort(np.random.default_rng(seed).choice(source.size, count, replace=False))
+
+
+def measure(
+    method: Method,
+    source: Source,
+    params: Params,
+    *,
+    images: int = 10_000,
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
+) -> "pd.DataFrame":
+    """The tidy table (`run`, `metric`, `value`) of every measure of every run.
+
+    `elbo`, `reconstruction` (-log p(x | z)), `kl` and `kl_latent_J` in nats per image, one noise sample per image;
+    `squared_error` per image, of the mean reconstruction from the mean code; `active_units`, how many codes vary
+    (variance of the posterior mean over images > 0.01); `mig` where the source has ground-truth factors. A
+    deterministic autoencoder has no `elbo` and no `kl`.
+
+    Args:
+      params: the runs' parameters, every leaf with a leading run axis, as in `Result.states.params`.
+      images: how many images to use, of the source's test split if that is what was loaded.
+
+    Raises:
+      InputError: less than 1 image.
+    """
+    import pandas as pd
+
+    check_sizes(images=images, chunk=chunk)
+    index = examples(source, images)
+    mesh = default_mesh() if mesh is None else mesh
+    runs = len(jax.tree.leaves(params)[0])
+    chunk = default_chunk(jax.default_backend(), runs) if chunk is None else chunk
+    size = max(source.sizes) if isinstance(source, Factors) else None
+    rows = -(-index.size // BATCH)
+    batches = np.resize(index, rows * BATCH).reshape(rows, BATCH)  # the last is filled up with images seen before
+    shared = source.data, jnp.asarray(batches)
+    measured = _measure(method, source.at, index.size, size, chunk, mesh, pad(params, mesh.size), shared)
+    columns = {name: np.asarray(values)[:runs] for name, values in measured.items()}
+    if "kl_latent" in columns:
+        columns |= {f"kl_latent_{j}": values for j, values in enumerate(columns.pop("kl_latent").T)}
+    index_of_run = {"run": range(runs)}
+    return pd.DataFrame({**index_of_run, **columns}).melt("run", var_name="metric").sort_values("run", kind="stable")
+
+
+@partial(jax.jit, static_argnames=("method", "at", "count", "size", "chunk", "mesh"))
+def _measure(method, at, count, size, chunk, mesh, params, shared) -> dict[str, Float[Array, "R ..."]]:
+    def one(params: Params, shared: Any) -> dict[str, Float[Array, "..."]]:
+        data, batches = shared
+
+        def of_batch(item: tuple[Int[Array, ""], Int[Array, " B"]]) -> dict[str, Array]:
+            number, index = item
+            batch = at(data, index)
+            posterior = method.encode(params, batch)
+            z = posterior.sample(jax.random.fold_in(jax.random.key(0), number))
+            values = {
+                "reconstruction": reconstruction(method.decode(params, z), batch.x),
+                "squared_error": squared_error(method.decode(params, posterior.mean), batch.x),
+                "mean": posterior.mean,
+            }
+            if not isinstance(posterior, Delta):
+                values["kl_latent"] = kl_per_latent(posterior)
+            return values if size is None else {**values, "factors": batch.factors}
+
+        per_batch = jax.lax.map(of_batch, (jnp.arange(len(batches)), batches))
+        per_image = {name: value.reshape(-1, *value.shape[2:])[:count] for name, value in per_batch.items()}
+        mean = per_image.pop("mean")
+        factors = per_image.pop("factors", None)
+        values = {name: value.mean(axis=0) for name, value in per_image.items()}
+        if "kl_latent" in values:
+            kl = values["kl_latent"].sum()
+            values = {"elbo": -values["reconstruction"] - kl, "kl": kl, **values}
+        values["active_units"] = jnp.where(jnp.isfinite(mean).all(), (mean.var(axis=0) > ACTIVE).sum(), jnp.nan)
+        return values if factors is None else {**values, "mig": mutual_information_gap(mean, factors, size)}
+
+    return map_runs(one, params, shared, chunk=chunk, mesh=mesh)

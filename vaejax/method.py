@@ -1,0 +1,68 @@
+"""The one interface: a method is data and pure functions; everything else is written against these types."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+Params = Any  # a pytree of arrays
+Hyper = Any  # a NamedTuple of numbers; traced, so that a new value never recompiles
+Metrics = dict[str, Array]
+Latent = Float[Array, "B latents"]
+Step = Int[Array, ""]
+
+
+class Batch(NamedTuple):
+    """What a source gives and a method takes. The leading axis of every array is the batch."""
+
+    x: Float[Array, "B H W C"]  # images, in [0, 1]
+    factors: Int[Array, "B K"] | None = None  # ground-truth factor indices, where the source has them
+    label: Int[Array, " B"] | None = None  # class labels, where the source has them
+
+
+class Distribution(Protocol):
+    """A batch of independent distributions; see `vaejax.distributions`."""
+
+    @property
+    def mean(self) -> Array:
+        """The expected value."""
+        ...
+
+    def sample(self, key: Key[Array, ""]) -> Array:
+        """One draw, of the same shape as the mean."""
+        ...
+
+    def log_prob(self, x: Array) -> Array:
+        """Elementwise log-density or log-mass in nats."""
+        ...
+
+
+class Method(NamedTuple):
+    """A way to train and use an autoencoder, as pure functions over a pytree of parameters.
+
+    Fields:
+      hyper: a NamedTuple of float defaults (`beta`, `learning_rate`, ...). Traced.
+      init: `(key, batch) -> params`.
+      loss: `(params, hyper, batch, key, step) -> (scalar, metrics)`; metrics are scalars in nats per image.
+      encode: `(params, batch) -> posterior` over latents [B, latents].
+      decode: `(params, latents) -> likelihood` over images [B, H, W, C].
+      optimizer: `hyper -> optax.GradientTransformation`, rebuilt inside the step because `hyper` is traced.
+    """
+
+    hyper: Hyper
+    init: Callable[[Key[Array, ""], Batch], Params]
+    loss: Callable[[Params, Hyper, Batch, Key[Array, ""], Step], tuple[Float[Array, ""], Metrics]]
+    encode: Callable[[Params, Batch], Distribution]
+    decode: Callable[[Params, Latent], Distribution]
+    optimizer: Callable[[Hyper], optax.GradientTransformation]
+
+
+class State(NamedTuple):
+    """Everything that training changes, and nothing else: no functions, no optimizer object."""
+
+    step: Step
+    key: jax.Array
+    params: Params
+    opt_state: optax.OptState

@@ -1,0 +1,46 @@
+"""Autoencoder (Hinton & Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks").
+
+    loss = -log p(x | z),    z = encoder(x)
+
+in nats per image: cross-entropy with a Bernoulli likelihood; half the squared error plus a constant with a Gaussian one
+of unit scale. Trained end to end by Adam from random weights, where the paper pre-trained layers as Boltzmann machines.
+"""
+
+from typing import NamedTuple
+
+import jax
+import optax
+from flax import linen as nn
+
+from vaejax.distributions import Bernoulli, Delta, Family
+from vaejax.method import Batch, Distribution, Method
+from vaejax.objectives import reconstruction
+
+
+class Hyper(NamedTuple):
+    """Numbers that a sweep may vary."""
+
+    learning_rate: float = 1e-3
+
+
+def autoencoder(encoder: nn.Module, decoder: nn.Module, likelihood: Family = Bernoulli) -> Method:
+    """A deterministic autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per image."""
+
+    def init(key, batch):
+        encoder_key, decoder_key = jax.random.split(key)
+        encoder_params = encoder.init(encoder_key, batch.x, Delta.parameters)
+        z = encode({"encoder": encoder_params}, batch).mean
+        return {"encoder": encoder_params, "decoder": decoder.init(decoder_key, z, likelihood.parameters)}
+
+    def encode(params, batch: Batch) -> Delta:
+        return Delta(*encoder.apply(params["encoder"], batch.x, Delta.parameters))
+
+    def decode(params, z) -> Distribution:
+        return likelihood(*decoder.apply(params["decoder"], z, likelihood.parameters))
+
+    def loss(params, hyper, batch, key, step):
+        del hyper, key, step
+        loss = reconstruction(decode(params, encode(params, batch).mean), batch.x).mean()
+        return loss, {"loss": loss, "reconstruction": loss}
+
+    return Method(Hyper(), init, loss, encode, decode, lambda hyper: optax.adam(hyper.learning_rate))

@@ -1,0 +1,38 @@
+"""beta-VAE (Higgins et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework").
+
+    loss = E_q[-log p(x | z)] + beta * KL(q(z | x) || N(0, I))                                        (equation 4)
+
+in nats per image. Both terms are sums (over pixels, over latents), so `beta` is the paper's beta and not its
+beta_norm = beta * latents / pixels (section 4.2). `beta = 1` is exactly `vae`. Adam, as in the paper's later runs.
+"""
+
+from typing import NamedTuple
+
+from flax import linen as nn
+
+from vaejax.distributions import Bernoulli, Family
+from vaejax.method import Method
+from vaejax.methods.vae import vae
+from vaejax.objectives import kl_per_latent, reconstruction
+
+
+class Hyper(NamedTuple):
+    """Numbers that a sweep may vary."""
+
+    beta: float = 4.0
+    learning_rate: float = 1e-3
+
+
+def beta_vae(encoder: nn.Module, decoder: nn.Module, likelihood: Family = Bernoulli) -> Method:
+    """A beta-VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
+    base = vae(encoder, decoder, likelihood)
+
+    def loss(params, hyper, batch, key, step):
+        del step
+        posterior = base.encode(params, batch)
+        rate = kl_per_latent(posterior).sum(axis=-1)
+        distortion = reconstruction(base.decode(params, posterior.sample(key)), batch.x)
+        loss = (distortion + hyper.beta * rate).mean()
+        return loss, {"loss": loss, "reconstruction": distortion.mean(), "kl": rate.mean()}
+
+    return base._replace(hyper=Hyper(), loss=loss)

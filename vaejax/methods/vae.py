@@ -1,0 +1,48 @@
+"""Variational autoencoder (Kingma & Welling 2014, "Auto-Encoding Variational Bayes", equation 10).
+
+    loss = E_q[-log p(x | z)] + KL(q(z | x) || N(0, I)),    z = mean + std * noise
+
+in nats per image, with one noise sample per image: the negative ELBO. Adam instead of Adagrad.
+"""
+
+from typing import NamedTuple
+
+import jax
+import optax
+from flax import linen as nn
+
+from vaejax.distributions import Bernoulli, Family, Gaussian
+from vaejax.method import Batch, Distribution, Method
+from vaejax.objectives import kl_per_latent, reconstruction
+
+
+class Hyper(NamedTuple):
+    """Numbers that a sweep may vary."""
+
+    learning_rate: float = 1e-3
+
+
+def vae(encoder: nn.Module, decoder: nn.Module, likelihood: Family = Bernoulli) -> Method:
+    """A VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
+
+    def init(key, batch):
+        encoder_key, decoder_key, noise_key = jax.random.split(key, 3)
+        encoder_params = encoder.init(encoder_key, batch.x, Gaussian.parameters)
+        z = encode({"encoder": encoder_params}, batch).sample(noise_key)
+        return {"encoder": encoder_params, "decoder": decoder.init(decoder_key, z, likelihood.parameters)}
+
+    def encode(params, batch: Batch) -> Gaussian:
+        return Gaussian(*encoder.apply(params["encoder"], batch.x, Gaussian.parameters))
+
+    def decode(params, z) -> Distribution:
+        return likelihood(*decoder.apply(params["decoder"], z, likelihood.parameters))
+
+    def loss(params, hyper, batch, key, step):
+        del hyper, step
+        posterior = encode(params, batch)
+        rate = kl_per_latent(posterior).sum(axis=-1)
+        distortion = reconstruction(decode(params, posterior.sample(key)), batch.x)
+        loss = (distortion + rate).mean()
+        return loss, {"loss": loss, "reconstruction": distortion.mean(), "kl": rate.mean()}
+
+    return Method(Hyper(), init, loss, encode, decode, lambda hyper: optax.adam(hyper.learning_rate))
