@@ -23,6 +23,7 @@ from vaejax.report.tables import summary_table
 from vaejax.run import Run, load_run
 from vaejax.sweep import check_sizes, fit, grid
 
+LAPTOP_WIDTH = {"conv": 8, "conv_k2": 8, "mlp": 256}
 QUESTION = "What does β do to a variational autoencoder?"
 
 
@@ -43,7 +44,8 @@ class Config:
     network: Literal["conv", "conv_k2", "mlp"] = "conv"
     """conv (Burgess), conv_k2 (Locatello) or mlp (Higgins)"""
     width: int | None = None
-    """channels of the first convolution (32 if not given) or units of a hidden layer of the mlp (1200)"""
+    """channels of the first convolution or units of a hidden layer of the mlp; 8 or 256 if not given, the papers' 32 or
+    1200 with --preset paper"""
     latents: int = 10
     """dimensions of the code"""
     likelihood: Literal["bernoulli", "gaussian", "gaussian_learned"] = "bernoulli"
@@ -54,9 +56,9 @@ class Config:
     """runs per beta"""
     common_random_numbers: bool = True
     """runs of one seed see the same data and noise at every beta"""
-    steps: int = 2500
+    steps: int = 2000
     """training steps of every run"""
-    batch_size: int = 64
+    batch_size: int = 32
     """images per step"""
     learning_rate: float = 1e-3
     """of Adam"""
@@ -75,7 +77,13 @@ class Config:
 PRESETS = {
     "laptop": Config(),
     "paper": Config(
-        preset="paper", network="conv_k2", betas=(1, 2, 4, 6, 8, 16), seeds=50, steps=300_000, learning_rate=1e-4
+        preset="paper",
+        network="conv_k2",
+        betas=(1, 2, 4, 6, 8, 16),
+        seeds=50,
+        steps=300_000,
+        batch_size=64,
+        learning_rate=1e-4,
     ),
 }
 
@@ -87,7 +95,8 @@ def main(config: Config) -> None:
     script.use_devices(len(config.betas) * config.seeds)
     source = {"name": config.source, "data_dir": config.data_dir, "size": image_size(config)}
     train, test = load(split="train", **source), load(split="test", **source)
-    model = {name: getattr(config, name) for name in ("method", "network", "latents", "width", "likelihood")}
+    model = {name: getattr(config, name) for name in ("method", "network", "latents", "likelihood")}
+    model["width"] = config.width or (LAPTOP_WIDTH[config.network] if config.preset == "laptop" else None)
     method = build(shape=train.shape, **model)
     if "beta" not in method.hyper._fields:
         raise InputError(f"the method {config.method!r} has no beta to sweep; choose beta_vae")

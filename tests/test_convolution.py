@@ -13,14 +13,12 @@ from vaejax.networks import convolution
 from vaejax.networks.convolution import conv, conv_transpose, fastest_form
 
 FORMS = ("conv", "matmul")
-TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
 # kernel, channels of the image, channels of the features, height and width of the image
 CASES = [
     (4, 1, 8, 28, 28),
     (4, 3, 4, 8, 12),
     (4, 5, 3, 14, 6),
     (4, 2, 2, 2, 2),
-    (2, 1, 4, 14, 14),
     (2, 5, 3, 6, 10),
 ]
 
@@ -41,11 +39,11 @@ def reference(x, w, y):
     return down, up[:, r : r + 2 * h, r : r + 2 * v], weight
 
 
-def draw(case, dtype=np.float32, batch=3, seed=0):
+def draw(case, dtype: type = np.float32, batch=3, seed=0):
     k, c, o, h, v = case
     rng = np.random.default_rng([seed, *case])
     shapes = (batch, h, v, c), (k, k, c, o), (batch, h // 2, v // 2, o)
-    return [rng.standard_normal(s).astype(dtype) for s in shapes]
+    return [jnp.asarray(rng.standard_normal(s), dtype) for s in shapes]
 
 
 def error(got, want):
@@ -53,62 +51,61 @@ def error(got, want):
     return np.abs(np.asarray(got, np.float64) - want).max() / np.abs(want).max()
 
 
-def value_and_gradients(operator, form):
-    """(a, w, cotangent) -> the value, and the gradients with respect to a and w."""
-
-    def run(a, w, cotangent):
-        value, pullback = jax.vjp(lambda a, w: operator(a, w, form=form), a, w)
-        return value, *pullback(cotangent)
-
-    return run
+def value_and_gradients(operator, form, a, w, cotangent):
+    value, pullback = jax.vjp(lambda a, w: operator(a, w, form), a, w)
+    return value, *pullback(cotangent)
 
 
-@pytest.mark.parametrize("form", FORMS)
+def everything(x, w, y):
+    """By form: conv's value, dx and dw, and conv_transpose's, dy and dw. One program, because compiling is the cost."""
+    return {
+        form: value_and_gradients(conv, form, x, w, y)
+        + value_and_gradients(conv_transpose, form, y, w.swapaxes(2, 3), x)
+        for form in FORMS
+    }
+
+
+def expected(x, w, y):
+    down, up, weight = reference(x, w, y)
+    return down, up, weight, up, down, weight.swapaxes(2, 3)
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_values_and_gradients_equal_plain_sums(dtype, case, form):
-    with jax.enable_x64(dtype == np.float64):
-        x, w, y = draw(case, dtype)
-        down, up, weight = reference(x, w, y)
-        swapped = w.swapaxes(2, 3)
-        for got, want in [
-            (jax.jit(value_and_gradients(conv, form))(x, w, y), (down, up, weight)),
-            (jax.jit(value_and_gradients(conv_transpose, form))(y, swapped, x), (up, down, weight.swapaxes(2, 3))),
-        ]:
-            for g, t in zip(got, want, strict=True):
-                assert g.dtype == dtype
-                assert error(g, t) <= TOLERANCE[dtype]
+def test_values_and_gradients_equal_plain_sums_and_the_forms_agree(case):
+    with jax.enable_x64(True):
+        for dtype, tolerance in ((np.float32, 1e-6), (np.float64, 1e-12)):
+            inputs = draw(case, dtype)
+            got = jax.jit(everything)(*inputs)
+            for form in FORMS:
+                for value, want in zip(got[form], expected(*inputs), strict=True):
+                    assert value.dtype == dtype
+                    assert error(value, want) <= tolerance
+            for a, b in zip(got["conv"], got["matmul"], strict=True):
+                assert error(a, np.asarray(b, np.float64)) <= 2 * tolerance
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("over_x", [False, True])
-@pytest.mark.parametrize("how", ["vmap", "map", "scan"])
-def test_many_weights_under_vmap_map_and_scan(how, over_x, form):
+@pytest.mark.parametrize("how", ["vmap", "vmap over w", "map", "scan"])
+def test_many_weights_in_one_program(how):
     draws = [draw((4, 3, 4, 8, 6), seed=s) for s in range(3)]
-    if not over_x:
+    if how == "vmap over w":
         draws = [(draws[0][0], w, draws[0][2]) for _, w, _ in draws]
-    xs, ws, ys = (jnp.stack(a) for a in zip(*draws, strict=True))
-
-    def many(run, a, w, cotangent):
-        if how == "vmap":
-            return jax.vmap(run, in_axes=(0 if over_x else None, 0, 0 if over_x else None))(
-                *((a, w, cotangent) if over_x else (a[0], w, cotangent[0]))
-            )
-        if how == "map":
-            return lax.map(lambda s: run(*s), (a, w, cotangent))
-        return lax.scan(lambda carry, s: (carry, run(*s)), 0, (a, w, cotangent))[1]
-
-    got = jax.jit(lambda *s: many(value_and_gradients(conv, form), *s))(xs, ws, ys)
-    back = jax.jit(lambda *s: many(value_and_gradients(conv_transpose, form), *s))(ys, ws.swapaxes(3, 4), xs)
-    for i, (x, w, y) in enumerate(draws):
-        down, up, weight = reference(x, w, y)
-        for g, t in zip((*got, *back), (down, up, weight, up, down, weight.swapaxes(2, 3)), strict=True):
-            assert error(g[i], t) <= 1e-6
+    x, w, y = (jnp.stack(a) for a in zip(*draws, strict=True))
+    run, inputs = {
+        "vmap": (jax.vmap(everything), (x, w, y)),
+        "vmap over w": (jax.vmap(everything, in_axes=(None, 0, None)), (x[0], w, y[0])),
+        "map": (lambda *a: lax.map(lambda s: everything(*s), a), (x, w, y)),
+        "scan": (lambda *a: lax.scan(lambda c, s: (c, everything(*s)), 0, a)[1], (x, w, y)),
+    }[how]
+    got = jax.jit(run)(*inputs)
+    for i, one in enumerate(draws):
+        for form in FORMS:
+            for value, want in zip(got[form], expected(*one), strict=True):
+                assert error(value[i], want) <= 1e-6
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_gradient_descent_on_a_loss_inside_scan(form):
-    """An encoder and a decoder learn in a scan, with all three transformations nested, as training does it."""
+    """An encoder and a decoder learn in a scan, as training does it."""
     x, w, _ = draw((4, 1, 8, 8, 8))
 
     def loss(params):
@@ -124,22 +121,14 @@ def test_gradient_descent_on_a_loss_inside_scan(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_conv_transpose_is_the_adjoint_of_conv(case, form):
+@pytest.mark.parametrize("k", [2, 4])
+def test_conv_transpose_is_the_adjoint_of_conv(k, form):
+    @jax.jit
+    def products(x, w, y):
+        return jnp.vdot(conv(x, w, form), y), jnp.vdot(x, conv_transpose(y, w.swapaxes(2, 3), form))
+
     with jax.enable_x64(True):
-        x, w, y = draw(case, np.float64, seed=1)
-        left = jnp.vdot(conv(x, w, form), y)
-        right = jnp.vdot(x, conv_transpose(y, w.swapaxes(2, 3), form))
-        np.testing.assert_allclose(left, right, rtol=1e-11)
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_forms_agree(case):
-    x, w, y = draw(case, seed=2)
-    for operator, args in ((conv, (x, w, y)), (conv_transpose, (y, w.swapaxes(2, 3), x))):
-        a, b = (value_and_gradients(operator, form)(*args) for form in FORMS)
-        for g, t in zip(a, b, strict=True):
-            assert error(g, np.asarray(t, np.float64)) <= 2e-6
+        np.testing.assert_allclose(*products(*draw((k, 3, 4, 8, 12), np.float64, seed=1)), rtol=1e-12)
 
 
 def test_gradient_of_the_first_layer_with_respect_to_the_image_is_dropped():
@@ -147,7 +136,7 @@ def test_gradient_of_the_first_layer_with_respect_to_the_image_is_dropped():
 
     def products(argnums):
         gradient = jax.grad(lambda x, w: jnp.vdot(conv(x, w, "matmul"), y), argnums)
-        return jax.jit(gradient).lower(x, w).compile().as_text().count(" dot(")
+        return str(jax.jit(gradient).lower(x, w).compile().as_text()).count(" dot(")
 
     assert (products(1), products((0, 1))) == (1, 2)
 

@@ -21,7 +21,7 @@ Pixels. As on a graphics processor, the corners are rounded to multiples of 1/25
 centre lies inside the polygon. A centre that lies on the outline is inside at a left or a lower edge, and outside at
 a right or an upper one.
 
-Departures. In a few images of 10,000 one pixel differs: there a corner lies in the middle between two multiples of
+Departures. In one or two images of 10,000 one pixel differs: there a corner lies in the middle between two multiples of
 1/256 up to rounding errors, and those of the original program decide.
 Sizes below 64 are no part of dSprites. They show the same geometry (in units of a 64th of the side, with the corners
 rounded as at 64) at the centres of coarser pixels, so they are binary too, and factors less than a pixel apart can
@@ -47,7 +47,7 @@ SHAPES = ("square", "ellipse", "heart")
 
 # Found on genuine images, by `python -m experiments.fit_sprites`: each shape's outline is the one that best separates
 # the centres of white pixels from those of black ones, pooled over all images in the sprite's own frame (which gives
-# 9.599, 1.3300, 14.500 and 0.1500); the numbers of corners and the subpixel are the best of all that were tried.
+# 9.600, 1.3300, 14.500 and 0.1500); the numbers of corners and the subpixel are the best of all that were tried.
 RADIUS = 9.6  # pixels of a 64x64 image; half the side of a square of scale 1
 ASPECT = 1.33  # the ellipse is a circle stretched by it and squeezed by it
 ELLIPSE_CORNERS = 100
@@ -169,7 +169,7 @@ def _fill(corners: Float[Array, "n V 2"], side: int) -> UInt32[Array, "n side"]:
     x, y = corners[..., None, 0], corners[..., None, 1]
     x_next, y_next = jnp.roll(x, -1, axis=1), jnp.roll(y, -1, axis=1)
     slope = (x_next - x) / jnp.where(y_next == y, 1, y_next - y)
-    row = jnp.arange(side) + 0.5
+    row = jnp.arange(side)[None, None, :] + 0.5
     crossed = (y < row) != (y_next < row)
     first = jnp.where(crossed, jnp.ceil(x + slope * (row - y) - 0.5), 0)  # the first centre that is not on the left
     inverted = jnp.where(crossed, jnp.uint32(2**32 - 1), 0) << first.astype(jnp.uint32)
@@ -179,7 +179,9 @@ def _fill(corners: Float[Array, "n V 2"], side: int) -> UInt32[Array, "n side"]:
 def _spread(rows: UInt32[Array, "n h"], first: Int[Array, "n 2"], size: int) -> Float[Array, "n size size"]:
     """Black images, each with its window, given as words, at column `first[:, 0]` and row `first[:, 1]`."""
     side = rows.shape[1]
-    place = jnp.arange(size) - first[..., None]  # of each column and each row in the window: [n, 2, size]
+    place = (
+        jnp.arange(size)[None, None, :] - first[..., None]
+    )  # of each column and each row in the window: [n, 2, size]
     within = (place >= 0) & (place < side)
     column, row = jnp.moveaxis(jnp.clip(place, 0, side - 1), 1, 0)
     words = jnp.where(within[:, 1], jnp.take_along_axis(rows, row, axis=1), 0)

@@ -36,8 +36,8 @@ Features = Float[Array, "B H W O"]
 def fastest_form(channels: int) -> Form:
     """The form to use for images of so many channels on this backend: the only place where it is chosen.
 
-    On a CPU `lax.conv` wins by 2-6 x for wide layers, and one matrix product by 2-4 x for the first and last (1-4
-    channels). Elsewhere models are vmapped over their weights, which takes matrix products.
+    On a CPU `down` of 32-64 channels is 1.3-6 x faster as `lax.conv`, and the three derivatives of a first or last
+    layer (1 channel) 2 x or more as a matrix product. Elsewhere models are vmapped over their weights.
     """
     return "conv" if jax.default_backend() == "cpu" and channels > 4 else "matmul"
 
@@ -136,7 +136,7 @@ def _up_conv(w: Kernel, y: Features) -> Image:
 
 
 def _weight_conv(x: Image, y: Features, k: int) -> Kernel:
-    """A convolution whose channels are the batch. Saying so in `dimension_numbers` instead of transposing is the trap."""
+    """A convolution whose channels are the batch. To say so in `dimension_numbers`, not to transpose, is the trap."""
     r = k // 2 - 1
     return _convolve(
         x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3), (1, 1), [(r, r)] * 2, rhs_dilation=(2, 2)

@@ -1,0 +1,86 @@
+"""Every measure against its definition, computed another way."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaejax import Batch, InputError, build, fit, grid, measure, metrics
+from vaejax.data import load
+from vaejax.measure import examples
+
+SPRITES = load("sprites", size=8)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    method = build("beta_vae", SPRITES.shape, "mlp", latents=3, width=32)
+    runs = grid(method.hyper, 1, beta=[0.1, 1, 100], learning_rate=3e-3)
+    return fit(method, SPRITES, runs, steps=300, batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def table(trained):
+    wide = measure(trained.method, SPRITES, trained.states.params, images=1050)
+    assert list(wide.columns) == ["run", "metric", "value"]
+    return wide.pivot(index="run", columns="metric", values="value")
+
+
+@pytest.mark.parametrize("run", [0, 1, 2])
+def test_measures_are_what_they_say(trained, table, run):
+    index = jnp.asarray(examples(SPRITES, 1050))
+    batch = SPRITES.at(SPRITES.data, index)
+    x = np.asarray(batch.x, np.float64)
+    params, row = trained.params(run), table.loc[run]
+    posterior = trained.method.encode(params, batch)
+    mean, log_var = np.asarray(posterior.mean, np.float64), np.asarray(posterior.log_var, np.float64)
+    kl = (0.5 * (mean**2 + np.exp(log_var) - 1 - log_var)).mean(axis=0)
+    np.testing.assert_allclose(row[["kl_latent_0", "kl_latent_1", "kl_latent_2"]], kl, atol=1e-3)
+    np.testing.assert_allclose(row["kl"], kl.sum(), rtol=1e-4)
+    np.testing.assert_allclose(row["elbo"], -row["reconstruction"] - row["kl"], rtol=1e-5)
+    assert row["active_units"] == (mean.var(axis=0) > 0.01).sum()
+    remade = np.asarray(trained.method.decode(params, posterior.mean).mean)
+    np.testing.assert_allclose(row["squared_error"], ((x - remade) ** 2).sum(axis=(1, 2, 3)).mean(), rtol=1e-4)
+    assert row["mig"] == pytest.approx(metrics.mig(posterior.mean, batch.factors)["mig"], abs=2e-3)
+    draws = [
+        -np.asarray(trained.method.decode(params, posterior.sample(jax.random.key(seed))).log_prob(batch.x))
+        .sum(axis=(1, 2, 3))
+        .mean()
+        for seed in range(20)
+    ]
+    np.testing.assert_allclose(row["reconstruction"], np.mean(draws), atol=6 * np.std(draws) + 0.02)
+
+
+def test_a_strong_beta_silences_the_code(table):
+    assert table.loc[0, "kl"] > table.loc[1, "kl"] > table.loc[2, "kl"]
+    assert table.loc[2, "active_units"] == 0 < table.loc[0, "active_units"]
+
+
+def test_the_last_batch_is_not_counted_twice():
+    """150 images, in batches of 100: the mean is over 150, not 200."""
+    digits = load("digits")._replace(size=150)
+    method = build("autoencoder", (8, 8, 1), "mlp", latents=2, width=8)
+    params = jax.vmap(lambda key: method.init(key, digits.at(digits.data, jnp.arange(2))))(jax.random.split(jax.random.key(0), 2))
+    table = measure(method, digits, params).pivot(index="run", columns="metric", values="value")
+    first = jax.tree.map(lambda leaf: leaf[0], params)
+    x = digits.at(digits.data, jnp.arange(150)).x
+    remade = method.decode(first, method.encode(first, Batch(x)).mean).mean
+    np.testing.assert_allclose(table.loc[0, "squared_error"], ((x - remade) ** 2).sum(axis=(1, 2, 3)).mean(), rtol=1e-5)
+    assert set(table.columns) == {"reconstruction", "squared_error", "active_units"}  # no KL, no ELBO, no factors
+
+
+def test_a_diverged_run_is_nan_and_not_zero(trained):
+    broken = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), trained.states.params)
+    table = measure(trained.method, SPRITES, broken, images=100).pivot(index="run", columns="metric", values="value")
+    assert table.loc[1].isna().all() and not table.loc[[0, 2]].isna().any(axis=None)
+
+
+def test_examples_are_all_or_different_ones():
+    assert examples(load("digits", split="test"), 1000).tolist() == list(range(360))
+    few = examples(SPRITES, 500)
+    assert len(set(few.tolist())) == 500 and few.max() < SPRITES.size
+
+
+def test_no_image_is_no_measure(trained):
+    with pytest.raises(InputError, match="images has to be at least 1, not 0"):
+        measure(trained.method, SPRITES, trained.states.params, images=0)

@@ -1,0 +1,36 @@
+"""What the README promises."""
+
+import re
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+from vaejax import METHODS
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_ten_line_sweep_runs_as_printed(tmp_path):
+    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    assert len(block.strip().splitlines()) <= 10
+    ran = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    for name in ("elbo", "kl", "active_units", "mig"):
+        assert name in ran.stdout
+
+
+def test_every_method_is_in_the_table_with_its_file():
+    for name in METHODS:
+        assert re.search(rf"\| `{name}` \|.*vaejax/methods/{name}\.py", README), name
+
+
+def test_every_file_that_is_named_exists():
+    for path in re.findall(r"\]\(([^)#]+)\)", README):
+        if "://" not in path:
+            assert (ROOT / path).exists(), path
+
+
+def test_importing_the_library_imports_nothing_heavy():
+    heavy = ("tensorflow", "tensorflow_datasets", "torch", "matplotlib", "pandas", "sklearn")
+    code = f"import sys, vaejax; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
