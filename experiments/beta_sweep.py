@@ -1,8 +1,8 @@
 """What does beta do? Trains a beta-VAE for every beta and seed as one program and writes a report.
 
-    python -m experiments.beta_sweep                        # 5 betas x 3 seeds on rendered sprites, minutes on 2 cores
-    python -m experiments.beta_sweep --source mnist --data-dir DIR
-    python -m experiments.beta_sweep --preset paper         # 64x64, 300,000 steps: for an accelerator
+python -m experiments.beta_sweep                        # 5 betas x 3 seeds on rendered sprites, minutes on 2 cores
+python -m experiments.beta_sweep --source mnist --data-dir DIR
+python -m experiments.beta_sweep --preset paper         # 64x64, 300,000 steps: for an accelerator
 """
 
 import dataclasses
@@ -56,7 +56,7 @@ class Config:
     """runs per beta"""
     common_random_numbers: bool = True
     """runs of one seed see the same data and noise at every beta"""
-    steps: int = 2000
+    steps: int = 3000
     """training steps of every run"""
     batch_size: int = 32
     """images per step"""
@@ -150,10 +150,11 @@ def answer(table: pd.DataFrame) -> str:
 def facts(config: Config, run: Run) -> dict[str, str]:
     """What was trained on what, for the page."""
     height, width, channels = run.config["shape"]
+    training = f"{config.steps:,} steps, batch {config.batch_size}, Adam {config.learning_rate:g}"
     return {
         "Data": f"{config.source}, {height} x {width} x {channels}",
         "Model": f"{config.method}, {config.network}, {config.latents} latents, {config.likelihood} likelihood",
-        "Training": f"{len(run.table)} runs of {config.steps:,} steps, batch {config.batch_size}, Adam {config.learning_rate:g}",
+        "Training": f"{len(run.table)} runs of {training}",
         "Randomness": "shared by the runs of one seed" if config.common_random_numbers else "every run its own",
         **script.facts(),
     }

@@ -182,7 +182,7 @@ def main(path: Annotated[Path, tyro.conf.Positional]) -> None:
     try:
         run(path)
     except InputError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 

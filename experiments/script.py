@@ -18,7 +18,7 @@ from vaejax.sweep import Progress
 Config = TypeVar("Config")
 
 
-def run(main: Callable[[Config], None], presets: dict[str, Config], description: str) -> None:
+def run(main: Callable[[Config], None], presets: dict[str, Config], description: str | None) -> None:
     """Reads the arguments over those of `--preset` (the first if not given) and runs `main`.
 
     Bad input ends the process with one line and exit code 2, an interrupt with 130.
@@ -33,7 +33,7 @@ def run(main: Callable[[Config], None], presets: dict[str, Config], description:
         raise SystemExit(130) from None
 
 
-def parse(arguments: list[str], presets: dict[str, Config], description: str) -> Config:
+def parse(arguments: list[str], presets: dict[str, Config], description: str | None) -> Config:
     """The config that these arguments ask for. tyro ends the process with 2 if they can't be understood."""
     chosen = next(iter(presets))
     for i, argument in enumerate(arguments):
@@ -58,10 +58,11 @@ def use_devices(runs: int) -> None:
 def facts() -> dict[str, str]:
     """The versions and the machine that a result came from."""
     kinds = {device.device_kind for device in jax.devices()}
+    devices = f"{jax.device_count()} x {', '.join(sorted(kinds))} ({jax.default_backend()})"
     libraries = ", ".join(f"{name} {version(name)}" for name in ("vaejax", "jax", "flax", "optax", "numpy"))
     return {
         "Software": f"{libraries}, Python {platform.python_version()}",
-        "Hardware": f"{jax.device_count()} x {', '.join(sorted(kinds))} ({jax.default_backend()}), {os.cpu_count()} cores",
+        "Hardware": f"{devices}, {os.cpu_count()} cores",
     }
 
 

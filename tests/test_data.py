@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -16,27 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vaejax.data import SOURCES, Arrays, Factors, arrays, load, png
+from vaejax.data import SOURCES, Arrays, Factors, arrays, load
 from vaejax.errors import InputError
 
 ROOT = Path(__file__).parents[1]
-SHARED = Path(os.environ.get("VAEJAX_SHARED", ROOT.parent / "shared"))
-DATA = SHARED / "data" if (SHARED / "data").is_dir() else SHARED
 MNIST_TRAIN = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]  # images of each digit, as published
 MNIST_TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 rng = np.random.default_rng(0)
 
 
-def genuine(path):
-    file = DATA / path
-    if not file.exists():
-        pytest.skip(f"{file} is absent; set VAEJAX_SHARED to the folder that has it")
-    return file
-
-
 @pytest.fixture(scope="module")
-def mnist():
-    folder = str(genuine("tfds/mnist").parent)
+def mnist(shared):
+    folder = str(shared / "tfds")
     return {split: load("mnist", split, data_dir=folder) for split in ("train", "test")}
 
 
@@ -148,11 +138,11 @@ def test_mnist_is_genuine(mnist, split, counts):
     assert (float(batch.x.min()), float(batch.x.max())) == (0.0, 1.0)
 
 
-def test_mnist_pixels_and_labels_go_together(mnist):
+def test_mnist_pixels_and_labels_go_together(mnist, shared):
     """The same images as tensorflow-datasets' own decoding gives, and classes that tell themselves apart."""
     import tensorflow_datasets
 
-    folder = str(genuine("tfds/mnist").parent)
+    folder = str(shared / "tfds")
     reference = tensorflow_datasets.data_source("mnist", split="test", data_dir=folder, download=False)
     source = mnist["test"]
     for i in (0, 1, 77, 4999, 9999):
@@ -165,8 +155,8 @@ def test_mnist_pixels_and_labels_go_together(mnist):
     assert (nearest == np.asarray(source.data["label"][:2000])).mean() > 0.75
 
 
-def test_part_of_a_split(mnist):
-    folder = str(genuine("tfds/mnist").parent)
+def test_part_of_a_split(mnist, shared):
+    folder = str(shared / "tfds")
     part = load("mnist:3.0.1", "test[:1%]", data_dir=folder)
     assert part.size == 100
     assert np.array_equal(part.data["x"], mnist["test"].data["x"][:100])
@@ -193,39 +183,11 @@ def test_tfds_unlabelled_images_have_no_label(tmp_path):
     assert source.data["x"][:, 0, 0, 0].tolist() == [0, 1, 2]
 
 
-@settings(max_examples=20, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1), n=st.integers(1, 5), h=st.integers(1, 12), w=st.integers(1, 12),
-    c=st.sampled_from([1, 3]), smooth=st.booleans(), level=st.integers(0, 9),
-)  # fmt: skip
-def test_png_decoding_equals_pillow(seed, n, h, w, c, smooth, level):
-    images = np.random.default_rng(seed).integers(0, 256, (n, h, w, c)).astype(np.uint8)
-    images = np.cumsum(images % 5, axis=2, dtype=np.uint8) if smooth else images
-    files = [encoded(image, compress_level=level) for image in images]
-    assert np.array_equal(png.decode(files, (h, w, c)), images)
-    assert png.decode(files, (h + 1, w, c)) is None
-    assert png.decode([file[:-20] for file in files], (h, w, c)) is None
-
-
-def test_png_filters_by_the_specification():
-    """Each filter against the specification's own recursion, pixel by pixel in Python integers."""
-    images = rng.integers(0, 256, (20, 6, 7, 3))
-    kinds = rng.integers(0, 5, (20, 6)).astype(np.uint8)
-    filtered = np.zeros_like(images)
-    for n, y, x, c in np.ndindex(images.shape):
-        a = images[n, y, x - 1, c] if x else 0
-        b = images[n, y - 1, x, c] if y else 0
-        corner = images[n, y - 1, x - 1, c] if x and y else 0
-        nearest = min((abs(b - corner), 0, a), (abs(a - corner), 1, b), (abs(a + b - 2 * corner), 2, corner))[2]
-        filtered[n, y, x, c] = (images[n, y, x, c] - (0, a, b, (a + b) // 2, nearest)[kinds[n, y]]) % 256
-    assert np.array_equal(png.unfiltered(kinds, filtered.astype(np.uint8)), images)
-
-
 # --- dSprites --------------------------------------------------------------------------------------------------------
 
 
-def test_genuine_dsprites():
-    file = genuine("dsprites/dsprites_downsampled.npz")
+def test_genuine_dsprites(shared):
+    file = shared / "dsprites" / "dsprites_downsampled.npz"
     source = load(f"dsprites:{file}")
     assert isinstance(source, Factors)
     assert source.sizes == (3, 6, 10, 16, 16) and source.size == 46080

@@ -84,7 +84,9 @@ def test_learned_gaussian_stays_above_its_floor(raw):
     np.testing.assert_allclose(scale, 0.01 + np.exp(raw), rtol=1e-5)
 
 
-@pytest.mark.parametrize("make", [lambda: FixedGaussian(0.0), lambda: FixedGaussian(np.inf), lambda: LearnedGaussian(-1)])
+@pytest.mark.parametrize(
+    "make", [lambda: FixedGaussian(0.0), lambda: FixedGaussian(np.inf), lambda: LearnedGaussian(-1)]
+)
 def test_a_scale_has_to_be_positive(make):
     with pytest.raises(InputError, match="positive"):
         make()

@@ -1,8 +1,8 @@
 """A linear VAE with a Gaussian likelihood reaches the exact log-likelihood of probabilistic PCA.
 
-With x = W z + b + noise the evidence is N(b, W Wᵀ + s² I) and the posterior is Gaussian. Its covariance is diagonal when
-the columns of W are orthogonal, which the optimum can choose, so that the bound is tight there (Lucas et al. 2019, "Don't
-blame the ELBO!", section 4). Tipping & Bishop (1999) give the largest evidence for a given s.
+With x = W z + b + noise the evidence is N(b, W Wᵀ + s² I) and the posterior is Gaussian. Its covariance is diagonal
+when the columns of W are orthogonal, which the optimum can choose, so that the bound is tight there (Lucas et al. 2019,
+"Don't blame the ELBO!", section 4). Tipping & Bishop (1999) give the largest evidence for a given s.
 """
 
 import jax

@@ -19,7 +19,9 @@ def count(tree) -> int:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("shape", [(8, 8, 1), (12, 20, 3), (28, 28, 1), (32, 32, 3), (60, 60, 1), (64, 64, 1), (128, 128, 3)])
+@pytest.mark.parametrize(
+    "shape", [(8, 8, 1), (12, 20, 3), (28, 28, 1), (32, 32, 3), (60, 60, 1), (64, 64, 1), (128, 128, 3)]
+)
 def test_every_size_goes_in_and_comes_out(name, shape):
     encoder, decoder = network(name, shape, latents=5, width=8)
 

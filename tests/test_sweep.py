@@ -66,10 +66,12 @@ def test_bad_grids(arguments, axes, message):
 
 def test_the_sweep_is_every_run_trained_alone(mapped):
     step = jax.jit(
-        lambda hyper, state: train.train_step(METHOD, lambda data, key: DIGITS.sample(data, key, 16), hyper, DIGITS.data, state)
+        lambda hyper, state: train.train_step(
+            METHOD, lambda data, key: DIGITS.sample(data, key, 16), hyper, DIGITS.data, state
+        )
     )
     for run in (0, 3, 5):
-        hyper = jax.tree.map(lambda leaf: leaf[run], RUNS.hyper)
+        hyper = RUNS.select(run).hyper
         key = jax.random.fold_in(jax.random.key(RUNS.seeds[run]), 0)
         state = train.init(METHOD, hyper, key, DIGITS.sample(DIGITS.data, key, 16))
         for _ in range(STEPS):
@@ -81,9 +83,7 @@ def test_the_sweep_is_every_run_trained_alone(mapped):
 @pytest.mark.parametrize("chunk", [2, 4, 6])
 def test_vmapped_in_chunks_is_mapped(mapped, chunk):
     chunked = quick(RUNS, chunk=chunk)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), chunked.states.params, mapped.states.params
-    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), chunked.states.params, mapped.states.params)
     np.testing.assert_allclose(chunked.history["loss"], mapped.history["loss"], rtol=1e-4)
 
 
@@ -180,7 +180,9 @@ def test_sizes_are_at_least_1(size):
 
 
 def test_images_of_another_shape_are_refused():
-    with pytest.raises(InputError, match=r"makes images of shape \(8, 8, 1\), but those of the source have \(16, 16, 1\)"):
+    with pytest.raises(
+        InputError, match=r"makes images of shape \(8, 8, 1\), but those of the source have \(16, 16, 1\)"
+    ):
         fit(METHOD, load("sprites", size=16), RUNS, steps=1)
 
 

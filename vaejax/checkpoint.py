@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from vaejax.errors import InputError
 
-NEWEST = ocp.training.preservation_policies.LatestN(1)
+NEWEST: Any = ocp.training.preservation_policies.LatestN(1)
 
 
 class Checkpoints(NamedTuple):
@@ -62,7 +63,7 @@ class Checkpoints(NamedTuple):
     def _open(self) -> Iterator[ocp.training.Checkpointer]:
         try:
             with ocp.training.Checkpointer(
-                self.folder.absolute(), preservation_policy=NEWEST, cleanup_tmp_directories=True
+                str(self.folder.absolute()), preservation_policy=NEWEST, cleanup_tmp_directories=True
             ) as checkpointer:
                 yield checkpointer
         except InputError:
@@ -73,7 +74,7 @@ class Checkpoints(NamedTuple):
 
 
 def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _to_host(leaf: Any) -> np.ndarray:
@@ -88,4 +89,4 @@ def _abstract(leaf: Any) -> np.ndarray:
 
 
 def _restored(like: Any, leaf: np.ndarray) -> Any:
-    return jax.random.wrap_key_data(leaf) if _is_key(like) else leaf
+    return jax.random.wrap_key_data(jnp.asarray(leaf)) if _is_key(like) else leaf

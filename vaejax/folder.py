@@ -1,5 +1,6 @@
 """The folder of a sweep, `runs/NAME/`: claimed once, never deleted silently, every file replaced whole."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -59,7 +60,12 @@ def write_text(path: Path, text: str) -> None:
       InputError: it can't be written (no space, no permission).
     """
     draft = path.with_name(path.name + ".part")
-    attempt(path, lambda: (draft.write_text(text), os.replace(draft, path)))
+    try:
+        attempt(path, lambda: (draft.write_text(text, encoding="utf-8", errors="replace"), os.replace(draft, path)))
+    except InputError:
+        with contextlib.suppress(OSError):  # the write has failed already, and says why
+            draft.unlink()
+        raise
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:

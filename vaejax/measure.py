@@ -72,8 +72,8 @@ def measure(
     columns = {name: np.asarray(values)[:runs] for name, values in measured.items()}
     if "kl_latent" in columns:
         columns |= {f"kl_latent_{j}": values for j, values in enumerate(columns.pop("kl_latent").T)}
-    index_of_run = {"run": range(runs)}
-    return pd.DataFrame({**index_of_run, **columns}).melt("run", var_name="metric").sort_values("run", kind="stable")
+    wide = pd.DataFrame({"run": range(runs), **columns})
+    return wide.melt("run", var_name="metric").sort_values("run", kind="stable")
 
 
 @partial(jax.jit, static_argnames=("method", "at", "count", "size", "chunk", "mesh"))

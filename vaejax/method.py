@@ -39,6 +39,21 @@ class Distribution(Protocol):
         ...
 
 
+class Network(Protocol):
+    """An encoder or a decoder: pure functions, such as those of a Linen module.
+
+    It makes as many arrays as a distribution has `parameters`: [B, latents] from images, or [B, H, W, C] from codes.
+    """
+
+    def init(self, key: Any, inputs: Any, parameters: Any, /) -> Any:
+        """The parameters."""
+        ...
+
+    def apply(self, params: Any, inputs: Any, parameters: Any, /) -> Any:
+        """The arrays."""
+        ...
+
+
 class Method(NamedTuple):
     """A way to train and use an autoencoder, as pure functions over a pytree of parameters.
 
@@ -54,7 +69,7 @@ class Method(NamedTuple):
     hyper: Hyper
     init: Callable[[Key[Array, ""], Batch], Params]
     loss: Callable[[Params, Hyper, Batch, Key[Array, ""], Step], tuple[Float[Array, ""], Metrics]]
-    encode: Callable[[Params, Batch], Distribution]
+    encode: Callable[[Params, Batch], Any]
     decode: Callable[[Params, Latent], Distribution]
     optimizer: Callable[[Hyper], optax.GradientTransformation]
 

@@ -199,7 +199,7 @@ def image_grid(
     images = np.asarray(images, dtype=np.float32)
     if images.ndim != 5 or images.shape[-1] not in (1, 3) or 0 in images.shape:
         raise InputError(f"images must have shape [rows, cols, H, W, 1 or 3], not {list(images.shape)}")
-    rows, cols, height, width, _ = images.shape
+    rows, cols, _, width, _ = images.shape
     for labels, count, what in ((row_labels, rows, "row"), (column_labels, cols, "column")):
         if labels is not None and len(labels) != count:
             raise InputError(f"{len(labels)} {what} labels for {count} {what}s of images")

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from vaejax import train
 from vaejax.checkpoint import Checkpoints
@@ -81,7 +81,8 @@ class Result(NamedTuple):
     @property
     def status(self) -> list[str]:
         """`finished` or `diverged` (a loss that is not finite) for every run."""
-        return ["finished" if fine else "diverged" for fine in np.isfinite(self.history["loss"]).all(axis=1)]
+        fine = np.isfinite(self.history["loss"]).all(axis=1)
+        return np.where(fine, "finished", "diverged").tolist()
 
     def params(self, run: int) -> Any:
         """The parameters of one run."""
@@ -127,7 +128,9 @@ def grid(
         columns[name] = np.atleast_1d(np.asarray(list(values) if isinstance(values, Iterable) else values, np.float32))
     for name, values in {**hyper._asdict(), **columns}.items():
         if not np.all(np.isfinite(values) & (np.asarray(values) >= 0)):
-            raise InputError(f"{name} has to be a finite number that is not negative, not {np.asarray(values).tolist()}")
+            raise InputError(
+                f"{name} has to be a finite number that is not negative, not {np.asarray(values).tolist()}"
+            )
     sizes = [*(column.size for column in columns.values()), len(seeds)]
     if 0 in sizes:
         raise InputError(f"a sweep needs at least one seed and one value for each of: {', '.join(columns) or 'seeds'}")
@@ -176,7 +179,11 @@ def _swap(function, shared, per_run):
 
 def pad(tree: Tree, multiple: int) -> Tree:
     """The last run repeated until the run axis is a multiple of the number of devices."""
-    return jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(-len(leaf) % multiple + len(leaf)), len(leaf) - 1)], tree)
+
+    def one(leaf):
+        return leaf[np.minimum(np.arange(len(leaf) + -len(leaf) % multiple), len(leaf) - 1)]
+
+    return jax.tree.map(one, tree)
 
 
 @cache
@@ -185,7 +192,11 @@ def _sampler(sample, batch_size: int) -> train.Sample:
     return lambda data, key: sample(data, key, batch_size)
 
 
-@partial(jax.jit, static_argnames=("method", "sample", "chunk", "mesh"))
+# Weights are drawn once, in milliseconds; at full effort LLVM compiles the many draws for 16 s, at this one for 2 s.
+QUICK_COMPILE = {"xla_backend_optimization_level": 1}
+
+
+@partial(jax.jit, static_argnames=("method", "sample", "chunk", "mesh"), compiler_options=QUICK_COMPILE)
 def _init(method, sample, chunk, mesh, runs: Runs, data: Data) -> State:
     def one(run: Runs, data: Data) -> State:
         key = jax.random.fold_in(jax.random.key(run.seeds), run.streams)
@@ -252,8 +263,9 @@ def fit(
     done = np.zeros((), np.int32)
     checkpoints = None
     if workdir is not None:
+        workdir = Path(workdir)
         claimed = {"steps": steps, "batch_size": batch_size, "source": source.name, "runs": runs.table().to_csv()}
-        checkpoints = Checkpoints(Path(workdir) / "checkpoints", claimed)
+        checkpoints = Checkpoints(workdir / "checkpoints", claimed)
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((runs.count, *leaf.shape[1:]), leaf.dtype), states)
         if found := checkpoints.load({"states": like, "history": history, "segments": done}):
             states = jax.device_put(pad(found["states"], mesh.size), over_runs)
@@ -268,14 +280,14 @@ def fit(
         if on_progress is not None:
             on_progress(Progress(int(ends[segment]), steps, {name: rows[:, segment] for name, rows in history.items()}))
         last = segment == ends.size - 1
-        if checkpoints is not None and (last or time.monotonic() - saved > save_every):
+        if workdir and checkpoints and (last or time.monotonic() - saved > save_every):
             so_far = {name: rows[:, : segment + 1] for name, rows in history.items()}
             result = Result(method, runs, _first(states, runs.count), ends[: segment + 1], so_far)
             done = np.array(segment + 1, np.int32)
             checkpoints.save(int(ends[segment]), {"states": result.states, "history": history, "segments": done})
             status = [text if last or text == "diverged" else "training" for text in result.status]
-            write_table(Path(workdir) / "runs.csv", runs.table().assign(status=status))
-            write_table(Path(workdir) / "history.csv", result.table())
+            write_table(workdir / "runs.csv", runs.table().assign(status=status))
+            write_table(workdir / "history.csv", result.table())
             saved = time.monotonic()
     return Result(method, runs, _first(states, runs.count), ends, history)
 
@@ -301,6 +313,7 @@ def check_shapes(method: Method, shape: tuple[int, int, int]) -> None:
     Raises:
       InputError: the method's images have another shape than these.
     """
+
     def shape_of_reconstruction(key):
         batch = Batch(jnp.zeros((1, *shape)))
         params = method.init(key, batch)

@@ -21,7 +21,7 @@ def init(method: Method, hyper: Hyper, key: Key[Array, ""], batch: Batch) -> Sta
 
 
 def train_step(method: Method, sample: Sample, hyper: Hyper, data: Data, state: State) -> tuple[State, Metrics]:
-    """One step. All randomness comes from the run's key and the step, so a resumed run repeats the uninterrupted one."""
+    """One step. All randomness comes from the run's key and the step, so a resumed run is the uninterrupted one."""
     data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     batch = sample(data, data_key)
     gradients, metrics = jax.grad(method.loss, has_aux=True)(state.params, hyper, batch, noise_key, state.step)
@@ -30,8 +30,6 @@ def train_step(method: Method, sample: Sample, hyper: Hyper, data: Data, state: 
     return State(state.step + 1, state.key, params, opt_state), metrics
 
 
-def train(
-    method: Method, sample: Sample, steps: int, hyper: Hyper, data: Data, state: State
-) -> tuple[State, Metrics]:
+def train(method: Method, sample: Sample, steps: int, hyper: Hyper, data: Data, state: State) -> tuple[State, Metrics]:
     """`steps` steps in one scan; every metric gets a leading axis of length `steps`."""
     return jax.lax.scan(lambda state, _: train_step(method, sample, hyper, data, state), state, length=steps)

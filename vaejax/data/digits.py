@@ -1,5 +1,7 @@
 """The handwritten digits that scikit-learn brings along: 1797 real 8x8 images, in seventeen grey levels."""
 
+from typing import Any
+
 import numpy as np
 
 from vaejax.data.arrays import arrays, check_split
@@ -18,7 +20,8 @@ def digits(split: str = "train") -> Arrays:
     from sklearn.datasets import load_digits
 
     check_split("digits", split)
-    images, label = load_digits(return_X_y=True)
+    bunch: Any = load_digits()
+    images, label = bunch["data"], bunch["target"]
     order = np.random.default_rng(0).permutation(len(label))
     chosen = order[:TRAIN] if split == "train" else order[TRAIN:]
     return arrays("digits", images[chosen].reshape(-1, 8, 8).astype(np.uint8), label[chosen], white=WHITE)

@@ -117,5 +117,5 @@ def member(file: Path, key: str) -> np.ndarray:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, or else its type, on one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """What an error says, or else its type, on one line of at most 300 characters."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

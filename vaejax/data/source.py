@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from vaejax.method import Batch
@@ -70,9 +69,3 @@ def draw(key: Key[Array, ""], n: int, size: int) -> Int[Array, " n"]:
 def factors_of(index: Int[Array, " n"], sizes: tuple[int, ...]) -> Int[Array, "n K"]:
     """The factor values of the index-th combination, the last factor fastest."""
     return jnp.stack(jnp.unravel_index(index, sizes), axis=-1)
-
-
-def index_of(factors: Int[Array, "n K"], sizes: tuple[int, ...]) -> Int[Array, " n"]:
-    """The inverse of `factors_of`."""
-    bases = np.append(np.cumprod(sizes[:0:-1])[::-1], 1)
-    return (factors * bases).sum(axis=-1)

@@ -29,7 +29,7 @@ give the same image. At 32 the shapes are plain to see; at 16 a sprite covers 2 
 hearts can be told from ellipses by eye; at 8 a small sprite can fall between the centres and leave the image black.
 """
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -61,8 +61,9 @@ FRACTION_BITS = 16  # corners are computed in integers, 65,536ths of a subpixel:
 PIXEL = SUBPIXEL << FRACTION_BITS
 
 
+@cache
 def sprites(size: int = SIDE) -> Factors:
-    """dSprites, drawn on demand.
+    """dSprites, drawn on demand. Equal sizes give the same object, so nothing recompiles.
 
     Args:
       size: height and width of the images: 64 as published, or 32, 16 or 8.
@@ -179,9 +180,7 @@ def _fill(corners: Float[Array, "n V 2"], side: int) -> UInt32[Array, "n side"]:
 def _spread(rows: UInt32[Array, "n h"], first: Int[Array, "n 2"], size: int) -> Float[Array, "n size size"]:
     """Black images, each with its window, given as words, at column `first[:, 0]` and row `first[:, 1]`."""
     side = rows.shape[1]
-    place = (
-        jnp.arange(size)[None, None, :] - first[..., None]
-    )  # of each column and each row in the window: [n, 2, size]
+    place = jnp.arange(size)[None, None, :] - first[..., None]  # in the window, of each column and row: [n, 2, size]
     within = (place >= 0) & (place < side)
     column, row = jnp.moveaxis(jnp.clip(place, 0, side - 1), 1, 0)
     words = jnp.where(within[:, 1], jnp.take_along_axis(rows, row, axis=1), 0)

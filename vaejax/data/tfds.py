@@ -10,7 +10,6 @@ import io
 import os
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from vaejax.data import png
 from vaejax.data.arrays import arrays
 from vaejax.data.npz import one_line
 from vaejax.data.source import Arrays
@@ -207,11 +205,7 @@ def images(name: str, files: Sequence[bytes], shape: tuple[int, int, int], start
     Raises:
       InputError: one can't be decoded, or isn't of this shape.
     """
-    fast = png.decode(files, shape)
-    if fast is not None:
-        return fast
-    with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda k: pillow(name, files[k], shape[-1], start + k), range(len(files))))
+    found = [pillow(name, file, shape[-1], start + k) for k, file in enumerate(files)]
     for k, image in enumerate(found):
         if image.shape != shape:
             sizes = f"image 0 is {shape}, image {start + k} is {image.shape}"

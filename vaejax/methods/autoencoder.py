@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import jax
 import optax
-from flax import linen as nn
 
 from vaejax.distributions import Bernoulli, Delta, Family
-from vaejax.method import Batch, Distribution, Method
+from vaejax.method import Batch, Distribution, Method, Network
 from vaejax.objectives import reconstruction
 
 
@@ -23,7 +22,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
-def autoencoder(encoder: nn.Module, decoder: nn.Module, likelihood: Family = Bernoulli) -> Method:
+def autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A deterministic autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per image."""
 
     def init(key, batch):

@@ -8,10 +8,8 @@ beta_norm = beta * latents / pixels (section 4.2). `beta = 1` is exactly `vae`. 
 
 from typing import NamedTuple
 
-from flax import linen as nn
-
 from vaejax.distributions import Bernoulli, Family
-from vaejax.method import Method
+from vaejax.method import Method, Network
 from vaejax.methods.vae import vae
 from vaejax.objectives import kl_per_latent, reconstruction
 
@@ -23,7 +21,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
-def beta_vae(encoder: nn.Module, decoder: nn.Module, likelihood: Family = Bernoulli) -> Method:
+def beta_vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A beta-VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
     base = vae(encoder, decoder, likelihood)
 

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import jax
 import optax
-from flax import linen as nn
 
 from vaejax.distributions import Bernoulli, Family, Gaussian
-from vaejax.method import Batch, Distribution, Method
+from vaejax.method import Batch, Distribution, Method, Network
 from vaejax.objectives import kl_per_latent, reconstruction
 
 
@@ -22,7 +21,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
-def vae(encoder: nn.Module, decoder: nn.Module, likelihood: Family = Bernoulli) -> Method:
+def vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
 
     def init(key, batch):

@@ -19,6 +19,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from vaejax.errors import InputError
+from vaejax.folder import write_text
 
 SVG_LIMIT = 600_000  # characters; a drawing that needs more becomes a PNG
 PNG_DPI = 192  # two device pixels per CSS pixel
@@ -62,6 +63,8 @@ Block = Figure | Table | Text | Code | Tabs
 
 
 class Section(NamedTuple):
+    """A part of the page under its own heading, linked from the top."""
+
     title: str
     blocks: Sequence[Block]
     lead: str = ""  # one sentence that says what is to be seen here
@@ -88,23 +91,11 @@ def write(
     """Writes the page to `path`, whole or not at all; an existing page stays as it was until then.
 
     Raises:
-      OSError: the page can't be written there.
-      InputError: a block isn't one, or a picture isn't in a format that browsers show.
+      InputError: the page can't be written there, a block isn't one, or a picture isn't in a format that browsers show.
     """
-    path = Path(path)
     text = page(title=title, question=question, answer=answer, command=command, facts=facts, sections=sections)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(text.encode("utf-8", errors="replace"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise OSError(error.errno, f"can't write the report: {error.strerror}", str(path)) from error
-    finally:
-        _remove(unfinished)
-    return path
+    write_text(Path(path), text)
+    return Path(path)
 
 
 def page(
@@ -267,10 +258,3 @@ def _text(text: object) -> str:
 
 def _asset(name: str) -> str:
     return resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        pass  # the write has failed already, and says why

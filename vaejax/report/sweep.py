@@ -35,7 +35,7 @@ def median_runs(table: pd.DataFrame, by: str) -> dict[float, int]:
     elbo = table[(table["metric"] == "elbo") & np.isfinite(table["value"])]
     distance = (elbo["value"] - elbo.groupby(by)["value"].transform("median")).abs()
     nearest = elbo.assign(distance=distance).sort_values(["distance", "seed"]).groupby(by)["run"].first()
-    return {float(value): int(found) for value, found in nearest.items()}
+    return dict(zip(nearest.index.tolist(), nearest.tolist(), strict=True))
 
 
 def write_sweep(run: Run, by: str, *, question: str, answer: str, facts: Mapping[str, str]) -> Path:
@@ -65,8 +65,7 @@ def write_sweep(run: Run, by: str, *, question: str, answer: str, facts: Mapping
         "facts": {**facts, "Date": datetime.date.today().isoformat()},
         "sections": sections(drawings, table, by, chosen),
     }
-    attempt(run.path / "report.html", lambda: write(run.path / "report.html", **page))
-    return run.path / "report.html"
+    return write(run.path / "report.html", **page)
 
 
 def _save(folder: Path, drawings: Mapping[str, mpl.Figure]) -> None:
@@ -116,7 +115,7 @@ def sections(
     tabs: dict[str, Block] = {
         plots.label(by, value): Figure(
             drawings[f"traversals_{value:g}"],
-            f"One code moves from -2 to 2, the others stay (seed {seeds[number]}). Rows: the codes of largest KL first.",
+            f"One code moves from -2 to 2, the others stay (seed {seeds[number]}). The codes of largest KL come first.",
         )
         for value, number in chosen.items()
     }
@@ -130,7 +129,9 @@ def sections(
             "What changes",
             [
                 Figure(drawings["metrics"], interval),
-                Figure(drawings["rate_distortion"], "Small dots: runs; large dots: means. Equal ELBO along dotted lines."),
+                Figure(
+                    drawings["rate_distortion"], "Small dots: runs; large dots: means. Equal ELBO along dotted lines."
+                ),
                 Table(plots.summary_table(table, by, present(table)), "Mean and 95 % t-interval over seeds."),
             ],
             "Every measure on images that the runs were not selected on.",

@@ -4,7 +4,7 @@ A `table` has one row per (run, metric): `run`, hyperparameter columns, `seed`, 
 per (run, step). A run whose loss, ELBO, reconstruction or KL isn't finite has diverged: it is left out of every mean,
 and every summary says so. Intervals are 95 % t-intervals over seeds.
 """
-# pyright: reportArgumentType=false, reportReturnType=false, reportGeneralTypeIssues=false
+# pyright: reportCallIssue=false, reportArgumentType=false, reportReturnType=false, reportGeneralTypeIssues=false
 # (what pandas and matplotlib declare is wider than what they return)
 
 from collections.abc import Hashable, Iterable, Sequence
