@@ -92,11 +92,14 @@ def main(config: Config) -> None:
     """Trains, measures, and writes `runs/NAME/`."""
     if config.seeds < 1 or not config.betas:
         raise InputError(f"a sweep needs at least one beta and one seed, not {len(config.betas)} and {config.seeds}")
+    if len(set(config.betas)) < len(config.betas):
+        raise InputError(f"every beta once, please: {config.betas}; to repeat a run, raise --seeds")
     script.use_devices(len(config.betas) * config.seeds)
     source = {"name": config.source, "data_dir": config.data_dir, "size": image_size(config)}
     train, test = load(split="train", **source), load(split="test", **source)
     model = {name: getattr(config, name) for name in ("method", "network", "latents", "likelihood")}
-    model["width"] = config.width or (LAPTOP_WIDTH[config.network] if config.preset == "laptop" else None)
+    narrow = config.width is None and config.preset == "laptop"
+    model["width"] = LAPTOP_WIDTH[config.network] if narrow else config.width
     method = build(shape=train.shape, **model)
     if "beta" not in method.hyper._fields:
         raise InputError(f"the method {config.method!r} has no beta to sweep; choose beta_vae")
@@ -111,7 +114,8 @@ def main(config: Config) -> None:
     settings |= {"images": config.images, "common_random_numbers": common, "seeds": config.seeds, **axes}
     if claim(path, settings, overwrite=config.overwrite):
         print(f"continuing the unfinished sweep in {path}")
-    result = fit(method, train, runs, **sizes, workdir=path, on_progress=script.Bar(runs.count))
+    with script.Bar(runs.count) as bar:
+        result = fit(method, train, runs, **sizes, workdir=path, on_progress=bar)
     print(f"measuring {runs.count} runs on {min(test.size, config.images):,} images")
     results = measure(method, test, result.states.params, images=config.images, chunk=config.chunk)
     write_table(path / "results.csv", results)
@@ -119,7 +123,7 @@ def main(config: Config) -> None:
     run = load_run(path)
     table = tidy(run, "beta")
     page = write_sweep(run, "beta", question=QUESTION, answer=answer(table), facts=facts(config, run))
-    print(summary_table(table, "beta", present(table)).to_string(index=False))
+    print(summary_table(table, "beta", present(table)).reset_index().to_string(index=False))
     print(f"\n{answer(table)}\n\nreport: {page}")
 
 

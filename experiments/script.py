@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TypeVar
 
 import jax
+import numpy as np
 import tyro
 from tqdm import tqdm
 
@@ -27,6 +28,11 @@ def run(main: Callable[[Config], None], presets: dict[str, Config], description:
         main(parse(sys.argv[1:], presets, description))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        print("error: the device's memory is full; give a smaller --chunk, --batch-size or --width", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("\nstopped; the same command continues from the last checkpoint", file=sys.stderr)
@@ -67,18 +73,27 @@ def facts() -> dict[str, str]:
 
 
 class Bar:
-    """A progress bar in run-steps, with rate, time left and the current mean loss; call it as `on_progress`."""
+    """A progress bar in run-steps, with rate, time left and current mean losses; use it in `with`, as `on_progress`."""
 
     def __init__(self, runs: int):
         self.runs = runs
         self.bar = tqdm(unit=" run-steps", unit_scale=True, dynamic_ncols=True, desc=f"training {runs} runs")
+        self.bar.set_postfix_str("compiling")
 
     def __call__(self, progress: Progress) -> None:
-        """Moves the bar to this step."""
+        """Moves the bar to this step. The rate leaves out compiling and what an earlier, interrupted call had done."""
+        done = progress.step * self.runs
         if self.bar.total is None:
             self.bar.reset(total=progress.steps * self.runs)
-        means = {name: f"{float(values.mean()):.1f}" for name, values in progress.metrics.items()}
-        self.bar.set_postfix(means, refresh=False)
-        self.bar.update(progress.step * self.runs - self.bar.n)
-        if progress.step == progress.steps:
-            self.bar.close()
+            self.bar.initial = self.bar.n = done
+        finite = {name: values[np.isfinite(values)] for name, values in progress.metrics.items()}
+        means = {name: f"{values.mean():.1f}" for name, values in finite.items() if values.size}
+        lost = self.runs - finite["loss"].size
+        self.bar.set_postfix({**means, **({"diverged": lost} if lost else {})}, refresh=False)
+        self.bar.update(done - self.bar.n)
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.close()

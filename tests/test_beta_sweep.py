@@ -114,6 +114,8 @@ def test_the_run_shown_is_the_one_nearest_the_median():
         (["--seeds", "0"], "at least one beta and one seed"),
         (["--images", "0"], "images has to be at least 1"),
         (["--latents", "0"], "at least 1 latent"),
+        (["--width", "0"], "width 0"),
+        (["--betas", "1", "1"], "every beta once"),
         (["--learning-rate", "-0.1"], "learning_rate has to be a finite number"),
         (["--source", "sprites", "--size", "48"], "48"),
         (["--size", "32"], "only rendered sources take a size"),

@@ -204,7 +204,7 @@ def image_grid(
         if labels is not None and len(labels) != count:
             raise InputError(f"{len(labels)} {what} labels for {count} {what}s of images")
     point = GRID_DPI / 72
-    left = round(point * (max(map(_text_width, row_labels)) + 8)) if row_labels else 0
+    left = round(point * (1.1 * max(map(_text_width, row_labels)) + 14)) if row_labels else 0
     top = round(point * (24 * bool(title) + (16 if column_labels else 0)))
     target = min(1.4 * GRID_DPI, (WIDTH * GRID_DPI - left) / cols - 4)
     mosaic = _mosaic(images, max(1, int(target // width)), gap=4)

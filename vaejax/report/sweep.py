@@ -120,7 +120,9 @@ def sections(
         for value, number in chosen.items()
     }
     seed_note = "For every value, the seed whose ELBO is nearest the median."
-    blocks: list[Block] = [Figure(drawings["reconstructions"], f"Held-out or freshly drawn images. {seed_note}")]
+    blocks: list[Block] = [
+        Figure(drawings["reconstructions"], f"Images that were measured on, and what is made of them. {seed_note}")
+    ]
     if chosen:
         blocks += [Tabs(tabs), Figure(drawings["samples"], f"Expected images of codes from the prior. {seed_note}")]
     interval = "Line: mean over seeds; band: 95 % t-interval; dots: runs."
@@ -130,11 +132,12 @@ def sections(
             [
                 Figure(drawings["metrics"], interval),
                 Figure(
-                    drawings["rate_distortion"], "Small dots: runs; large dots: means. Equal ELBO along dotted lines."
+                    drawings["rate_distortion"],
+                    "Small dots: runs; large dots: means. The ELBO is equal along each faint line.",
                 ),
                 Table(plots.summary_table(table, by, present(table)), "Mean and 95 % t-interval over seeds."),
             ],
-            "Every measure on images that the runs were not selected on.",
+            "Measured on the test split; sprites and dSprites have none and are measured on draws of all images.",
         ),
         Section(
             "Where the information is",
