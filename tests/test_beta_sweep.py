@@ -213,3 +213,20 @@ def test_load_run_says_what_is_missing(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="can't be opened"):
         load_run(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_default_sweep_shows_what_beta_does(tmp_path):
+    """The main job as a user types it, on rendered sprites: 15 runs, and for every seed the KL falls as beta grows."""
+    command = [sys.executable, "-m", "experiments.beta_sweep", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    table = tidy(load_run(tmp_path / "beta_sweep"), "beta")
+    counts = table.groupby("metric").size()
+    assert set(counts) == {15} and {"elbo", "mig", "active_units", "kl_latent_9"} <= set(counts.index)
+    by_seed = {
+        metric: rows.pivot(index="seed", columns="beta", values="value") for metric, rows in table.groupby("metric")
+    }
+    assert (np.diff(by_seed["kl"], axis=1) < 0).all()
+    assert (np.diff(by_seed["reconstruction"].mean()) > 0).all()
+    assert by_seed["active_units"][1].mean() > by_seed["active_units"][16].mean()
