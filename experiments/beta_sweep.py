@@ -44,8 +44,7 @@ class Config:
     network: Literal["conv", "conv_k2", "mlp"] = "conv"
     """conv (Burgess), conv_k2 (Locatello) or mlp (Higgins)"""
     width: int | None = None
-    """channels of the first convolution or units of a hidden layer of the mlp; 8 or 256 if not given, the papers' 32 or
-    1200 with --preset paper"""
+    """channels of the first convolution or units of an mlp's layer; 8 or 256 if not given (papers: 32, 1200)"""
     latents: int = 10
     """dimensions of the code"""
     likelihood: Literal["bernoulli", "gaussian", "gaussian_learned"] = "bernoulli"

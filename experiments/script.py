@@ -47,13 +47,20 @@ def parse(arguments: list[str], presets: dict[str, Config], description: str | N
         if name == "--preset":
             chosen = value if equals else "".join(arguments[i + 1 : i + 2])
     default = presets.get(chosen, next(iter(presets.values())))
-    return tyro.cli(type(default), args=arguments, default=default, description=description)
+    lines = [" ".join(line.split()) for line in (description or "").splitlines() if line]
+    paragraphs = "\n\n".join(lines)  # tyro would join them
+    return tyro.cli(type(default), prog=module(), args=arguments, default=default, description=paragraphs)
 
 
 def command() -> str:
     """What the user typed, as far as it can be known."""
-    module = sys.modules["__main__"].__spec__
-    return shlex.join(["python", "-m", module.name if module else "experiments", *sys.argv[1:]])
+    return shlex.join([*module().split(), *sys.argv[1:]])
+
+
+def module() -> str:
+    """How this script is run."""
+    spec = sys.modules["__main__"].__spec__
+    return f"python -m {spec.name if spec else 'experiments'}"
 
 
 def use_devices(runs: int) -> None:

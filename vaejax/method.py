@@ -60,8 +60,8 @@ class Method(NamedTuple):
     Fields:
       hyper: a NamedTuple of float defaults (`beta`, `learning_rate`, ...). Traced.
       init: `(key, batch) -> params`.
-      loss: `(params, hyper, batch, key, step) -> (scalar, metrics)`; metrics are scalars in nats per image.
-      encode: `(params, batch) -> posterior` over latents [B, latents].
+      loss: `(params, hyper, batch, key, step) -> (scalar, metrics)`; metrics are scalars (nats per image), with `loss`.
+      encode: `(params, batch) -> posterior`, a Distribution over latents [B, latents].
       decode: `(params, latents) -> likelihood` over images [B, H, W, C].
       optimizer: `hyper -> optax.GradientTransformation`, rebuilt inside the step because `hyper` is traced.
     """

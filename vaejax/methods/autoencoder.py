@@ -8,11 +8,11 @@ of unit scale. Trained end to end by Adam from random weights, where the paper p
 
 from typing import NamedTuple
 
-import jax
 import optax
 
 from vaejax.distributions import Bernoulli, Delta, Family
-from vaejax.method import Batch, Distribution, Method, Network
+from vaejax.method import Method, Network
+from vaejax.methods.encoder_decoder import encoder_decoder
 from vaejax.objectives import reconstruction
 
 
@@ -25,17 +25,7 @@ class Hyper(NamedTuple):
 def autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A deterministic autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per image."""
 
-    def init(key, batch):
-        encoder_key, decoder_key = jax.random.split(key)
-        encoder_params = encoder.init(encoder_key, batch.x, Delta.parameters)
-        z = encode({"encoder": encoder_params}, batch).mean
-        return {"encoder": encoder_params, "decoder": decoder.init(decoder_key, z, likelihood.parameters)}
-
-    def encode(params, batch: Batch) -> Delta:
-        return Delta(*encoder.apply(params["encoder"], batch.x, Delta.parameters))
-
-    def decode(params, z) -> Distribution:
-        return likelihood(*decoder.apply(params["decoder"], z, likelihood.parameters))
+    init, encode, decode = encoder_decoder(encoder, decoder, Delta, likelihood)
 
     def loss(params, hyper, batch, key, step):
         del hyper, key, step

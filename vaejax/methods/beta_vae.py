@@ -3,7 +3,7 @@
     loss = E_q[-log p(x | z)] + beta * KL(q(z | x) || N(0, I))                                        (equation 4)
 
 in nats per image. Both terms are sums (over pixels, over latents), so `beta` is the paper's beta and not its
-beta_norm = beta * latents / pixels (section 4.2). `beta = 1` is exactly `vae`. Adam, as in the paper's later runs.
+beta_norm = beta * latents / pixels. `beta = 1` is exactly `vae`. Adam, where the paper used Adagrad on 2-D shapes.
 """
 
 from typing import NamedTuple

@@ -7,11 +7,11 @@ in nats per image, with one noise sample per image: the negative ELBO. Adam inst
 
 from typing import NamedTuple
 
-import jax
 import optax
 
 from vaejax.distributions import Bernoulli, Family, Gaussian
-from vaejax.method import Batch, Distribution, Method, Network
+from vaejax.method import Method, Network
+from vaejax.methods.encoder_decoder import encoder_decoder
 from vaejax.objectives import kl_per_latent, reconstruction
 
 
@@ -24,17 +24,7 @@ class Hyper(NamedTuple):
 def vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
 
-    def init(key, batch):
-        encoder_key, decoder_key, noise_key = jax.random.split(key, 3)
-        encoder_params = encoder.init(encoder_key, batch.x, Gaussian.parameters)
-        z = encode({"encoder": encoder_params}, batch).sample(noise_key)
-        return {"encoder": encoder_params, "decoder": decoder.init(decoder_key, z, likelihood.parameters)}
-
-    def encode(params, batch: Batch) -> Gaussian:
-        return Gaussian(*encoder.apply(params["encoder"], batch.x, Gaussian.parameters))
-
-    def decode(params, z) -> Distribution:
-        return likelihood(*decoder.apply(params["decoder"], z, likelihood.parameters))
+    init, encode, decode = encoder_decoder(encoder, decoder, Gaussian, likelihood)
 
     def loss(params, hyper, batch, key, step):
         del hyper, step
