@@ -55,7 +55,7 @@ class Config:
     """runs per beta"""
     common_random_numbers: bool = True
     """runs of one seed see the same data and noise at every beta"""
-    steps: int = 3000
+    steps: int = 2000
     """training steps of every run"""
     batch_size: int = 32
     """images per step"""
