@@ -236,7 +236,8 @@ def fit(
     """Trains all runs for `steps` steps. New hyperparameters or seeds compile nothing new.
 
     Args:
-      chunk: how many runs each device vmaps at once; chosen by backend if not given. Changes speed, not results.
+      chunk: how many runs each device vmaps at once; chosen by backend if not given. Changes results by
+        rounding only.
       workdir: where to keep `runs.csv`, `history.csv` and `checkpoints/`. A sweep that was interrupted there is
         continued, and ends bit for bit as if it had not been.
       mesh: devices along an axis `runs`; all devices if not given.
