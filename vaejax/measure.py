@@ -1,7 +1,7 @@
 """What is measured of trained runs: ELBO and its terms, KL per latent, active units, reconstruction error, MIG.
 
-Everything is per image, in nats, over images that the runs did not sample with their own keys, and with the same noise
-for every run.
+Everything is per image, in nats, over the images of the source that is given (its test split, where it has one), with
+the same images and the same noise for every run.
 """
 
 from functools import partial
