@@ -23,6 +23,7 @@ from vaejax.methods import build
 from vaejax.report.sweep import present, tidy, write_sweep
 from vaejax.report.tables import summary_table
 from vaejax.run import Run, load_run
+from vaejax.strategy import plan
 from vaejax.sweep import check_sizes, fit, grid
 
 LAPTOP_WIDTH = {"conv": 8, "conv_k2": 8, "mlp": 256}
@@ -39,6 +40,8 @@ class Config:
     """sprites, digits, dsprites:PATH.npz, npz:PATH, or an image data set of tensorflow-datasets (mnist, ...)"""
     data_dir: str | None = None
     """where tensorflow-datasets' data sets are prepared"""
+    window: int | None = None
+    """leave the images on the disk and hold only so many at a time, for data that is larger than the device"""
     size: int | None = None
     """height and width of rendered images, a power of two; 32 if not given, 64 with --preset paper"""
     method: str = "beta_vae"
@@ -95,9 +98,9 @@ def main(config: Config) -> None:
         raise InputError(f"a sweep needs at least one beta and one seed, not {len(config.betas)} and {config.seeds}")
     if len(set(config.betas)) < len(config.betas):
         raise InputError(f"every beta once, please: {config.betas}; to repeat a run, raise --seeds")
-    script.use_devices(len(config.betas) * config.seeds)
+    script.use_devices()
     source = {"name": config.source, "data_dir": config.data_dir, "size": image_size(config)}
-    train, test = load(split="train", **source), load(split="test", **source)
+    train, test = load(split="train", window=config.window, **source), load(split="test", **source)
     model = {name: getattr(config, name) for name in ("method", "network", "latents", "likelihood")}
     narrow = config.width is None and config.preset == "laptop"
     model["width"] = LAPTOP_WIDTH[config.network] if narrow else config.width
@@ -112,13 +115,15 @@ def main(config: Config) -> None:
 
     path = config.out / config.name
     settings = {"command": script.command(), "source": source, "model": model, "shape": train.shape, **sizes}
-    settings |= {"images": config.images, "common_random_numbers": common, "seeds": config.seeds, **axes}
+    settings |= {"window": config.window, "images": config.images, "seeds": config.seeds, **axes}
+    settings |= {"common_random_numbers": common}
     if claim(path, settings, overwrite=config.overwrite):
         print(f"continuing the unfinished sweep in {path}")
+    print(plan(method, train.shape, runs.count, config.batch_size, chunk=config.chunk))
     with script.Bar(runs.count) as bar:
         result = fit(method, train, runs, **sizes, workdir=path, on_progress=bar)
     print(f"measuring {runs.count} runs on {min(test.size, config.images):,} images")
-    results = measure(method, test, result.states.params, images=config.images, chunk=config.chunk)
+    results = measure(method, test, result.params, images=config.images, chunk=config.chunk)
     write_table(path / "results.csv", results)
 
     run = load_run(path)

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import TypeVar
 
 import jax
@@ -24,6 +25,7 @@ def run(main: Callable[[Config], None], presets: dict[str, Config], description:
 
     Bad input ends the process with one line and exit code 2, an interrupt with 130.
     """
+    keep_compiled()
     try:
         main(parse(sys.argv[1:], presets, description))
     except InputError as error:
@@ -63,9 +65,22 @@ def module() -> str:
     return f"python -m {spec.name if spec else 'experiments'}"
 
 
-def use_devices(runs: int) -> None:
-    """On CPU, one device per core (at most one per run). Has to come before anything is computed."""
-    jax.config.update("jax_num_cpu_devices", max(1, min(os.cpu_count() or 1, runs)))
+def use_devices() -> None:
+    """On CPU, one device per core. Has to come before anything is computed."""
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+
+
+def keep_compiled() -> None:
+    """Keeps compiled programs in the user's cache folder, so that the second start of a script is a fast one.
+
+    JAX_COMPILATION_CACHE_DIR overrules the folder, and JAX_ENABLE_COMPILATION_CACHE=false turns it off. A folder that
+    can't be written is warned of and costs nothing else. Old programs are deleted above 1 GB.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "vaejax" / "compiled"))
+        jax.config.update("jax_compilation_cache_max_size", 2**30)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def facts() -> dict[str, str]:
@@ -83,21 +98,19 @@ class Bar:
     """A progress bar in run-steps, with rate, time left and current mean losses; use it in `with`, as `on_progress`."""
 
     def __init__(self, runs: int):
-        self.runs = runs
         self.bar = tqdm(unit=" run-steps", unit_scale=True, dynamic_ncols=True, desc=f"training {runs} runs")
         self.bar.set_postfix_str("compiling")
 
     def __call__(self, progress: Progress) -> None:
-        """Moves the bar to this step. The rate leaves out compiling and what an earlier, interrupted call had done."""
-        done = progress.step * self.runs
+        """Moves the bar to here. The rate leaves out compiling and what an earlier, interrupted call had done."""
         if self.bar.total is None:
-            self.bar.reset(total=progress.steps * self.runs)
-            self.bar.initial = self.bar.n = done
+            self.bar.reset(total=progress.total)
+            self.bar.initial = self.bar.n = progress.done
         finite = {name: values[np.isfinite(values)] for name, values in progress.metrics.items()}
         means = {name: f"{values.mean():.1f}" for name, values in finite.items() if values.size}
-        lost = self.runs - finite["loss"].size
-        self.bar.set_postfix({**means, **({"diverged": lost} if lost else {})}, refresh=False)
-        self.bar.update(done - self.bar.n)
+        lost = {"diverged": progress.diverged} if progress.diverged else {}
+        self.bar.set_postfix({**means, **lost}, refresh=False)
+        self.bar.update(progress.done - self.bar.n)
 
     def __enter__(self) -> "Bar":
         return self

@@ -21,7 +21,7 @@ RUN = [*TINY, "--betas", "0.1", "0.5", "2", "--seeds", "2", "--steps", "300"]
 def launch(monkeypatch, *arguments):
     """The script as `python -m` would run it, in this process."""
     monkeypatch.setattr(sys, "argv", ["beta_sweep", *map(str, arguments)])
-    monkeypatch.setattr(script, "use_devices", lambda runs: None)  # the tests have their two already
+    monkeypatch.setattr(script, "use_devices", lambda: None)  # the tests have their two already
     script.run(beta_sweep.main, beta_sweep.PRESETS, beta_sweep.__doc__)
 
 

@@ -558,10 +558,11 @@ class TensorFlow:  # installed, so to speak, but to import it is an error
         raise AssertionError("TensorFlow is imported")
 sys.meta_path.insert(0, TensorFlow())
 from vaejax.data import load
-heavy = {"tensorflow", "tensorflow_datasets", "sklearn", "pandas", "matplotlib"} & set(sys.modules)
+heavy = {"tensorflow", "tensorflow_datasets", "sklearn", "pandas", "matplotlib", "grain"} & set(sys.modules)
 assert not heavy, heavy
 for name, folder in zip(sys.argv[1::2], sys.argv[2::2]):
     load(name, data_dir=folder)
+    next(load(name, data_dir=folder, window=1).windows(0))
 assert "tensorflow" not in sys.modules
 """
 

@@ -21,7 +21,7 @@ def trained():
 
 @pytest.fixture(scope="module")
 def table(trained):
-    wide = measure(trained.method, SPRITES, trained.states.params, images=1050)
+    wide = measure(trained.method, SPRITES, trained.params, images=1050)
     assert list(wide.columns) == ["run", "metric", "value"]
     return wide.pivot(index="run", columns="metric", values="value")
 
@@ -31,7 +31,7 @@ def test_measures_are_what_they_say(trained, table, run):
     index = jnp.asarray(examples(SPRITES, 1050))
     batch = SPRITES.at(SPRITES.data, index)
     x = np.asarray(batch.x, np.float64)
-    params, row = trained.params(run), table.loc[run]
+    params, row = trained.params_of(run), table.loc[run]
     posterior = trained.method.encode(params, batch)
     mean, log_var = np.asarray(posterior.mean, np.float64), np.asarray(posterior.log_var, np.float64)
     kl = (0.5 * (mean**2 + np.exp(log_var) - 1 - log_var)).mean(axis=0)
@@ -72,7 +72,7 @@ def test_the_last_batch_is_not_counted_twice():
 
 
 def test_a_diverged_run_is_nan_and_not_zero(trained):
-    broken = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), trained.states.params)
+    broken = jax.tree.map(lambda leaf: jnp.asarray(leaf).at[1].set(jnp.nan), trained.params)
     table = measure(trained.method, SPRITES, broken, images=100).pivot(index="run", columns="metric", values="value")
     assert table.loc[1].isna().all() and not table.loc[[0, 2]].isna().any(axis=None)
 
@@ -85,4 +85,4 @@ def test_examples_are_all_or_different_ones():
 
 def test_no_image_is_no_measure(trained):
     with pytest.raises(InputError, match="images has to be at least 1, not 0"):
-        measure(trained.method, SPRITES, trained.states.params, images=0)
+        measure(trained.method, SPRITES, trained.params, images=0)

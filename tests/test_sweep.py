@@ -1,25 +1,31 @@
 """The sweep is one program, and how it is split changes nothing."""
 
+import subprocess
+import sys
+import time
+
 import jax
-import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from jax.sharding import AxisType
 
 from vaejax import InputError, build, fit, grid, sweep, train
 from vaejax.data import load
 
-METHOD = build("beta_vae", (8, 8, 1), "conv", latents=3, width=4)
+METHOD = build("beta_vae", (8, 8, 1), "mlp", latents=3, width=16)
+CONV = build("beta_vae", (8, 8, 1), "conv", latents=3, width=4)  # takes ten times as long to compile
 DIGITS = load("digits")
 STEPS = 12
 
 
-def devices(count):
-    return jax.make_mesh((count,), ("runs",), axis_types=(AxisType.Auto,), devices=jax.devices()[:count])
+def devices(runs, batch=1):
+    axes = {"axis_types": (AxisType.Auto,) * 2, "devices": jax.devices()[: runs * batch]}
+    return jax.make_mesh((runs, batch), ("runs", "batch"), **axes)
 
 
-def quick(runs, **options):
-    return fit(METHOD, DIGITS, runs, **{"steps": STEPS, "batch_size": 16, "mesh": devices(1), **options})
+def quick(runs, method=METHOD, **options):
+    return fit(method, DIGITS, runs, **{"steps": STEPS, "batch_size": 16, "mesh": devices(1), **options})
 
 
 RUNS = grid(METHOD.hyper, 2, beta=[0.5, 4, 16])
@@ -31,7 +37,7 @@ def mapped():
 
 
 def same(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a.states.params, b.states.params)
+    jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
     jax.tree.map(np.testing.assert_array_equal, a.history, b.history)
 
 
@@ -76,14 +82,14 @@ def test_the_sweep_is_every_run_trained_alone(mapped):
         state = train.init(METHOD, hyper, key, DIGITS.sample(DIGITS.data, key, 16))
         for _ in range(STEPS):
             state, _ = step(hyper, state)
-        alone, together = state.params, mapped.params(run)
+        alone, together = state.params, mapped.params_of(run)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), alone, together)
 
 
 @pytest.mark.parametrize("chunk", [2, 4, 6])
 def test_vmapped_in_chunks_is_mapped(mapped, chunk):
     chunked = quick(RUNS, chunk=chunk)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), chunked.states.params, mapped.states.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), chunked.params, mapped.params)
     np.testing.assert_allclose(chunked.history["loss"], mapped.history["loss"], rtol=1e-4)
 
 
@@ -98,27 +104,44 @@ def test_runs_that_do_not_fill_the_devices_are_not_lost(mapped):
     np.testing.assert_array_equal(result.history["loss"], mapped.history["loss"][:5])
 
 
-def test_new_hyperparameters_seeds_and_calls_compile_nothing(mapped):
+def test_convolutions_vmapped_or_with_batches_split_over_devices_are_the_same():
+    runs = RUNS.select(slice(0, 2))
+    plain = quick(runs, CONV, chunk=1)
+    for other in (quick(runs, CONV, chunk=2), quick(runs, CONV, chunk=1, mesh=devices(1, 2))):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), other.params, plain.params)
+        np.testing.assert_allclose(other.history["loss"], plain.history["loss"], rtol=1e-5)
+
+
+def test_a_mesh_without_runs_is_refused():
+    mesh = jax.make_mesh((1,), ("models",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+    with pytest.raises(InputError, match="the mesh of a sweep needs an axis 'runs'"):
+        quick(RUNS, mesh=mesh)
+
+
+def test_new_hyperparameters_seeds_and_numbers_of_runs_compile_nothing(mapped):
     compiled = sweep._advance._cache_size(), sweep._init._cache_size()
-    again = build("beta_vae", (8, 8, 1), "conv", latents=3, width=4)
-    runs = grid(again.hyper, [5, 6], beta=[0, 3, 7], learning_rate=0.02)
+    again = build("beta_vae", (8, 8, 1), "mlp", latents=3, width=16)
+    runs = grid(again.hyper, [5, 6, 8], beta=[0, 3, 7], learning_rate=0.02)
     fit(again, load("digits"), runs, steps=STEPS, batch_size=16, mesh=devices(1), chunk=1)
     assert (sweep._advance._cache_size(), sweep._init._cache_size()) == compiled
 
 
 def test_runs_of_one_seed_share_weights_data_and_noise():
     same_twice = quick(grid(METHOD.hyper, [3, 3], beta=[4, 4]))
-    for leaf in jax.tree.leaves(same_twice.states.params):
+    for leaf in jax.tree.leaves(same_twice.params):
         assert (np.asarray(leaf) == np.asarray(leaf)[:1]).all()
     own = quick(grid(METHOD.hyper, [3, 3], common_random_numbers=False, beta=[4, 4]))
     assert len(set(own.history["loss"][:, 0].tolist())) == 4
 
 
-def test_progress_is_told_after_every_segment():
+def test_progress_is_told_after_every_segment_of_every_group():
     seen = []
-    result = quick(RUNS, on_progress=seen.append)
-    assert [progress.step for progress in seen] == result.steps.tolist() == list(range(1, STEPS + 1))
-    np.testing.assert_array_equal(seen[-1].metrics["loss"], result.history["loss"][:, -1])
+    result = quick(RUNS, chunk=4, on_progress=seen.append)
+    assert [progress.step for progress in seen] == result.steps.tolist() * 2 == list(range(1, STEPS + 1)) * 2
+    assert [progress.done for progress in seen] == [*range(4, 49, 4), *range(50, 73, 2)]
+    assert seen[0].total == 72 and seen[0].diverged == 0
+    assert seen[0].runs.tolist() == [0, 1, 2, 3] and seen[-1].runs.tolist() == [4, 5]
+    np.testing.assert_array_equal(seen[-1].metrics["loss"], result.history["loss"][4:, -1])
     table = result.table()
     assert list(table.columns[:2]) == ["run", "step"] and len(table) == RUNS.count * STEPS
     np.testing.assert_array_equal(table[table["run"] == 2]["loss"], result.history["loss"][2])
@@ -131,22 +154,70 @@ def test_segments_cover_all_steps(steps):
     assert ends[-1] == steps and (lengths > 0).all() and len(set(lengths.tolist())) <= 2
 
 
-def test_a_resumed_sweep_is_the_uninterrupted_one_bit_for_bit(tmp_path, mapped):
+def interrupted(workdir, runs, when, **options):
+    """Stops a sweep in the middle of the segment after `when` run-steps."""
+
     class Stop(Exception):
         pass
 
     def stop(progress):
-        if progress.step == 7:
+        if progress.done >= when:
             raise Stop
 
     with pytest.raises(Stop):
-        quick(RUNS, chunk=1, workdir=tmp_path, on_progress=stop, save_every=0)
-    steps = []
-    resumed = quick(RUNS, chunk=1, workdir=tmp_path, on_progress=lambda progress: steps.append(progress.step))
-    assert steps[0] == 7  # the sixth step was the last that was saved
+        quick(runs, chunk=1, workdir=workdir, on_progress=stop, save_every=0, **options)
+
+
+def test_a_resumed_sweep_is_the_uninterrupted_one_bit_for_bit(tmp_path, mapped):
+    interrupted(tmp_path, RUNS, 2 * STEPS + 7)  # two runs are finished, and the third has been saved at its sixth step
+    assert pd.read_csv(tmp_path / "runs.csv")["status"].tolist() == ["finished"] * 2 + ["training"] + ["waiting"] * 3
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 2 * STEPS + 6
+    seen = []
+    resumed = quick(RUNS, chunk=1, workdir=tmp_path, on_progress=seen.append)
+    assert seen[0].runs.tolist() == [2] and seen[0].step == 7 and len(seen) == 4 * STEPS - 6
     same(resumed, mapped)
+    assert resumed.taken.tolist() == [STEPS] * RUNS.count
     done = quick(RUNS, chunk=1, workdir=tmp_path, on_progress=lambda progress: pytest.fail("trained again"))
     same(done, mapped)
+
+
+def test_what_one_device_began_two_can_finish(tmp_path, mapped):
+    interrupted(tmp_path, RUNS, 7)
+    same(quick(RUNS, chunk=1, workdir=tmp_path, mesh=devices(2)), mapped)
+
+
+KILLED = """
+import sys
+import jax
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 2)
+from vaejax import build, fit, grid
+from vaejax.data import load
+method = build("beta_vae", (8, 8, 1), "mlp", latents=3, width=16)
+runs = grid(method.hyper, 2, beta=[0.5, 4, 16])
+told = lambda progress: print(progress.done, flush=True)
+fit(method, load("digits"), runs, steps=300, batch_size=16, workdir=sys.argv[1], on_progress=told, save_every=0.02)
+print("end", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(tmp_path):
+    """SIGKILL, five times, wherever the process is: training, between two files, or in the middle of one."""
+    moments = np.random.default_rng().uniform(0.0, 0.6, 5)
+    for moment in moments:
+        process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        if process.stdout.readline().strip() == "end":
+            break
+        time.sleep(moment)
+        process.kill()
+        process.wait()
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=True, capture_output=True)
+    never = quick(RUNS, steps=300, mesh=None)
+    resumed = quick(RUNS, steps=300, mesh=None, workdir=tmp_path, on_progress=lambda _: pytest.fail("trained again"))
+    same(resumed, never)
+    assert set(pd.read_csv(tmp_path / "runs.csv")["status"]) == {"finished"}, moments
 
 
 def test_a_folder_is_not_continued_with_other_settings(tmp_path):
@@ -157,20 +228,49 @@ def test_a_folder_is_not_continued_with_other_settings(tmp_path):
         quick(grid(METHOD.hyper, 2, beta=[0.5, 4, 8]), steps=2, workdir=tmp_path)
 
 
-def test_a_diverged_run_is_marked_and_changes_no_other_bit(mapped):
-    rates = np.full(RUNS.count, METHOD.hyper.learning_rate, np.float32)
-    rates[2] = 1e30
-    runs = RUNS._replace(hyper=RUNS.hyper._replace(learning_rate=rates))
-    result = quick(runs, chunk=1)
+def with_rates(rates):
+    """RUNS with these learning rates, and the usual one elsewhere."""
+    leaf = np.full(RUNS.count, METHOD.hyper.learning_rate, np.float32)
+    leaf[list(rates)] = list(rates.values())
+    return RUNS._replace(hyper=RUNS.hyper._replace(learning_rate=leaf))
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_a_diverged_run_is_frozen_and_marked_and_changes_no_other_bit(mapped, chunk, tmp_path):
+    expected = mapped if chunk == 1 else quick(RUNS, chunk=chunk)
+    result = quick(with_rates({2: 1e30}), chunk=chunk, workdir=tmp_path)
     assert result.status == ["finished", "finished", "diverged", "finished", "finished", "finished"]
+    assert pd.read_csv(tmp_path / "runs.csv")["status"].tolist() == result.status
     others = [0, 1, 3, 4, 5]
-    for a, b in zip(jax.tree.leaves(result.states.params), jax.tree.leaves(mapped.states.params), strict=True):
+    for a, b in zip(jax.tree.leaves(result.params), jax.tree.leaves(expected.params), strict=True):
         np.testing.assert_array_equal(np.asarray(a)[others], np.asarray(b)[others])
+    loss = result.history["loss"]
+    assert np.isfinite(loss[others]).all() and result.taken[others].tolist() == [STEPS] * 5
+    assert 0 < result.taken[2] < STEPS and np.isfinite(loss[2, : result.taken[2]]).all()
+    assert np.isnan(loss[2, result.taken[2] :]).all()
+    assert all(np.isfinite(leaf[2]).all() for leaf in jax.tree.leaves(result.params))
 
 
-def test_the_strategy_follows_the_backend():
-    assert sweep.default_chunk("cpu", 15) == 1
-    assert sweep.default_chunk("gpu", 15) == sweep.default_chunk("tpu", 15) == 15
+def test_a_frozen_run_stays_as_it_was_before():
+    sample, hyper = lambda data, key: DIGITS.sample(data, key, 16), METHOD.hyper._replace(learning_rate=1e30)
+    step = jax.jit(lambda state: train.train_step(METHOD, sample, hyper, DIGITS.data, state))
+    state = train.init(METHOD, hyper, jax.random.key(0), sample(DIGITS.data, jax.random.key(0)))
+    trail = [state]
+    for _ in range(6):
+        state, metrics = step(state)
+        trail.append(state)
+    assert np.isnan(metrics["loss"]) and int(state.step) < 6
+    alive = trail[int(state.step)]
+    jax.tree.map(np.testing.assert_array_equal, state.params, alive.params)
+    jax.tree.map(np.testing.assert_array_equal, state.opt_state, alive.opt_state)
+
+
+def test_runs_that_have_all_diverged_are_not_trained_on(mapped):
+    seen = []
+    result = quick(with_rates({0: 1e30}), chunk=1, on_progress=seen.append)
+    assert sum(progress.runs.tolist() == [0] for progress in seen) == result.taken[0] + 1 < STEPS
+    assert result.status[0] == "diverged" and seen[-1].diverged == 1
+    np.testing.assert_array_equal(result.history["loss"][1:], mapped.history["loss"][1:])
 
 
 @pytest.mark.parametrize("size", ["steps", "batch_size", "chunk"])
@@ -191,8 +291,3 @@ def test_float_hyperparameters_survive_the_table_exactly():
     runs = grid(METHOD.hyper, 1, beta=values)
     np.testing.assert_array_equal(np.asarray(runs.table()["beta"], np.float32), values)
     assert runs.table()["beta"][0] == 0.1
-
-
-def test_padding_repeats_the_last_run():
-    np.testing.assert_array_equal(sweep.pad(jnp.arange(5), 4), [0, 1, 2, 3, 4, 4, 4, 4])
-    np.testing.assert_array_equal(sweep.pad(jnp.arange(4), 4), [0, 1, 2, 3])

@@ -6,6 +6,7 @@ from vaejax.measure import measure
 from vaejax.method import Batch, Method, State
 from vaejax.methods import METHODS, autoencoder, beta_vae, build, vae
 from vaejax.run import load_run
+from vaejax.strategy import Strategy, plan
 from vaejax.sweep import Progress, Result, Runs, fit, grid
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Result",
     "Runs",
     "State",
+    "Strategy",
     "apply",
     "autoencoder",
     "beta_vae",
@@ -30,6 +32,7 @@ __all__ = [
     "metrics",
     "networks",
     "objectives",
+    "plan",
     "train",
     "vae",
 ]

@@ -13,12 +13,13 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from vaejax.data.source import Factors, Source
+from vaejax.data.source import Factors, Source, Streamed
 from vaejax.distributions import Delta
 from vaejax.method import Method, Params
 from vaejax.metrics.mig import mutual_information_gap
 from vaejax.objectives import kl_per_latent, reconstruction, squared_error
-from vaejax.sweep import check_sizes, default_chunk, default_mesh, map_runs, pad
+from vaejax.strategy import in_groups, over_runs, place, plan
+from vaejax.sweep import check_sizes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ ACTIVE = 0.01  # Burda et al. 2016, section 5.2: a unit is active if the varianc
 BATCH = 100
 
 
-def examples(source: Source, count: int, seed: int = 0) -> Int[np.ndarray, " n"]:
+def examples(source: Source | Streamed, count: int, seed: int = 0) -> Int[np.ndarray, " n"]:
     """Indices of all images, or of `count` different ones where there are more."""
     if source.size <= count:
         return np.arange(source.size)
@@ -36,7 +37,7 @@ def examples(source: Source, count: int, seed: int = 0) -> Int[np.ndarray, " n"]
 
 def measure(
     method: Method,
-    source: Source,
+    source: Source | Streamed,
     params: Params,
     *,
     images: int = 10_000,
@@ -51,7 +52,7 @@ def measure(
     deterministic autoencoder has no `elbo` and no `kl`.
 
     Args:
-      params: the runs' parameters, every leaf with a leading run axis, as in `Result.states.params`.
+      params: the runs' parameters, every leaf with a leading run axis, as in `Result.params`.
       images: how many images to use, of the source's test split if that is what was loaded.
 
     Raises:
@@ -61,23 +62,25 @@ def measure(
 
     check_sizes(images=images, chunk=chunk)
     index = examples(source, images)
-    mesh = default_mesh() if mesh is None else mesh
+    if isinstance(source, Streamed):
+        source, index = source.take(index), np.arange(index.size)
     runs = len(jax.tree.leaves(params)[0])
-    chunk = default_chunk(jax.default_backend(), runs) if chunk is None else chunk
+    layout = plan(method, source.shape, runs, BATCH, chunk=chunk, mesh=mesh)
     size = max(source.sizes) if isinstance(source, Factors) else None
     rows = -(-index.size // BATCH)
     batches = np.resize(index, rows * BATCH).reshape(rows, BATCH)  # the last is filled up with images seen before
-    shared = source.data, jnp.asarray(batches)
-    measured = _measure(method, source.at, index.size, size, chunk, mesh, pad(params, mesh.size), shared)
-    columns = {name: np.asarray(values)[:runs] for name, values in measured.items()}
+    shared = place((source.data, jnp.asarray(batches)), layout.mesh)
+    columns = in_groups(
+        lambda group: _measure(method, source.at, index.size, size, layout.mesh, group, shared), params, layout
+    )
     if "kl_latent" in columns:
         columns |= {f"kl_latent_{j}": values for j, values in enumerate(columns.pop("kl_latent").T)}
     wide = pd.DataFrame({"run": range(runs), **columns})
     return wide.melt("run", var_name="metric").sort_values("run", kind="stable")
 
 
-@partial(jax.jit, static_argnames=("method", "at", "count", "size", "chunk", "mesh"))
-def _measure(method, at, count, size, chunk, mesh, params, shared) -> dict[str, Float[Array, "R ..."]]:
+@partial(jax.jit, static_argnames=("method", "at", "count", "size", "mesh"))
+def _measure(method, at, count, size, mesh, params, shared) -> dict[str, Float[Array, "R ..."]]:
     def one(params: Params, shared: Any) -> dict[str, Float[Array, "..."]]:
         data, batches = shared
 
@@ -106,4 +109,4 @@ def _measure(method, at, count, size, chunk, mesh, params, shared) -> dict[str, 
         values["active_units"] = jnp.where(jnp.isfinite(mean).all(), (mean.var(axis=0) > ACTIVE).sum(), jnp.nan)
         return values if factors is None else {**values, "mig": mutual_information_gap(mean, factors, size)}
 
-    return map_runs(one, params, shared, chunk=chunk, mesh=mesh)
+    return over_runs(one, params, shared, mesh)

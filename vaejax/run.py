@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import numpy as np
 
 from vaejax import folder
-from vaejax.checkpoint import Checkpoints
+from vaejax.checkpoint import Block, Checkpoints
 from vaejax.data import Source, load
 from vaejax.errors import InputError
 from vaejax.method import Method
@@ -23,7 +24,7 @@ class Run(NamedTuple):
       path: its folder.
       config: `config.json`: everything that the sweep was started with.
       method: rebuilt from the config.
-      params: the newest parameters, every leaf with a leading run axis.
+      params: the newest parameters, every leaf with a leading run axis; NaN for runs that wait.
       table: one row per run: hyperparameters, seed, status.
       history: one row per run and segment of training.
       results: one row per run and metric; empty if the sweep was interrupted before it was measured.
@@ -67,7 +68,19 @@ def load_run(path: str | Path) -> Run:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} can't be opened: {error}; was the sweep stopped before its first save?") from error
-    saved = Checkpoints(path / "checkpoints", {}).load()
-    if saved is None:
+    blocks = Checkpoints(path / "checkpoints", {}).load()
+    if not blocks:
         raise InputError(f"{path} holds no checkpoint yet; wait for the first save, or train it to the end")
-    return Run(path, config, method, saved["states"]["params"], table, history, measured)
+    return Run(path, config, method, _params(blocks, len(table)), table, history, measured)
+
+
+def _params(blocks: list[Block], runs: int) -> Any:
+    """The newest parameters of all runs, NaN for those that wait."""
+
+    def joined(*leaves: np.ndarray) -> np.ndarray:
+        rows = np.full((runs, *leaves[0].shape[1:]), np.nan, leaves[0].dtype)
+        for block, leaf in reversed(list(zip(blocks, leaves, strict=True))):
+            rows[block.runs] = leaf
+        return rows
+
+    return jax.tree.map(joined, *[block.tree["states"]["params"] for block in blocks])

@@ -1,11 +1,12 @@
 """A whole sweep (hyperparameters x seeds) as one compiled program: `grid` lays out the runs, `fit` trains them.
 
-The runs lie along one flat axis. `chunk` of them are vmapped at once, the rest follow by `lax.map`, and the axis is
-split over the devices of a mesh. Host code runs only between segments of steps: progress, history, checkpoints.
+The runs lie along one flat axis. As many as `vaejax.strategy` says are trained at once, the next follow when those are
+done, through the same program. Host code runs only between segments of steps: progress, history, checkpoints.
 """
 
-import time
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -13,22 +14,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from vaejax import train
-from vaejax.checkpoint import Checkpoints
-from vaejax.data.source import Data, Source
+from vaejax.data.source import Data, Source, Streamed
 from vaejax.errors import InputError, choose
-from vaejax.folder import write_table
-from vaejax.method import Batch, Hyper, Method, Metrics, State
+from vaejax.ledger import Keeper, Ledger, Means
+from vaejax.method import Batch, Hyper, Method, Metrics, Params, State
+from vaejax.strategy import over_runs, pad, place, plan, split_batches
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Tree = TypeVar("Tree")
-SEGMENTS = 100  # how often at least the host looks at a sweep: history points, progress
+SEGMENTS = 100  # how often at least the host looks at a group of runs: history points, progress
 LONGEST_SEGMENT = 1000  # steps
+log = logging.getLogger("vaejax")
 
 
 class Runs(NamedTuple):
@@ -67,26 +69,26 @@ class Result(NamedTuple):
 
     Fields:
       method, runs: what was trained.
-      states: the final states, every leaf with a leading run axis.
+      params: the final parameters on the host, every leaf with a leading run axis; those of a run that diverged are
+        from before it did.
       steps: Int[T], the step at the end of every segment.
-      history: metric name -> Float[R, T], means over each segment in nats per image.
+      history: metric name -> Float[R, T], means over each segment in nats per image; the loss of a run is NaN from the
+        segment on in which it diverged.
+      taken: Int[R], the steps that every run has taken; fewer than all if it diverged.
+      status: `finished` or `diverged`, for every run.
     """
 
     method: Method
     runs: Runs
-    states: State
+    params: Params
     steps: Int[np.ndarray, " T"]
     history: dict[str, Float[np.ndarray, "R T"]]
+    taken: Int[np.ndarray, " R"]
+    status: list[str]
 
-    @property
-    def status(self) -> list[str]:
-        """`finished` or `diverged` (a loss that is not finite) for every run."""
-        fine = np.isfinite(self.history["loss"]).all(axis=1)
-        return np.where(fine, "finished", "diverged").tolist()
-
-    def params(self, run: int) -> Any:
+    def params_of(self, run: int) -> Params:
         """The parameters of one run."""
-        return jax.tree.map(lambda leaf: leaf[run], self.states.params)
+        return jax.tree.map(lambda leaf: leaf[run], self.params)
 
     def table(self) -> "pd.DataFrame":
         """`history` in tidy form: `run`, `step` and a column per metric."""
@@ -98,11 +100,22 @@ class Result(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What `on_progress` is given after every segment: the step, of how many, and metrics as Float[R]."""
+    """What `on_progress` is given after every segment.
 
+    Fields:
+      done, total: run-steps, of all runs together.
+      runs: Int[g], those that are being trained.
+      step: how far these are.
+      metrics: means over the segment, Float[g].
+      diverged: how many runs have diverged so far.
+    """
+
+    done: int
+    total: int
+    runs: Int[np.ndarray, " g"]
     step: int
-    steps: int
-    metrics: dict[str, Float[np.ndarray, " R"]]
+    metrics: Means
+    diverged: int
 
 
 def grid(
@@ -142,87 +155,43 @@ def grid(
     return Runs(type(hyper)(**leaves), np.asarray(seeds, np.int32)[seed], streams)
 
 
-def default_chunk(backend: str, runs: int) -> int:
-    """How many runs to vmap at once: all on an accelerator, whose units they fill.
-
-    One on CPU, where vmapped convolutions are 6 times slower than one model after the other.
-    """
-    return 1 if backend == "cpu" else runs
-
-
-def default_mesh() -> Mesh:
-    """All devices along the run axis."""
-    return jax.make_mesh((jax.device_count(),), ("runs",), axis_types=(AxisType.Auto,))
-
-
-def map_runs(function: Callable[..., Tree], per_run: Any, shared: Any, *, chunk: int, mesh: Mesh) -> Tree:
-    """`function(per_run[i], shared)` for every run i: split over the mesh, `chunk` at a time. Call it under `jit`.
-
-    The number of runs has to be a multiple of the number of devices; see `pad`.
-    """
-
-    def local(per_run, shared):
-        runs = jax.tree.leaves(per_run)[0].shape[0]
-        one = partial(_swap, function, shared)
-        if chunk >= runs:
-            return jax.vmap(one)(per_run)
-        return jax.lax.map(one, per_run, batch_size=chunk if chunk > 1 else None)
-
-    axis = PartitionSpec("runs")
-    specs = {"in_specs": (axis, PartitionSpec()), "out_specs": axis}
-    return jax.shard_map(local, mesh=mesh, **specs, check_vma=False)(per_run, shared)
-
-
-def _swap(function, shared, per_run):
-    return function(per_run, shared)
-
-
-def pad(tree: Tree, multiple: int) -> Tree:
-    """The last run repeated until the run axis is a multiple of the number of devices."""
-
-    def one(leaf):
-        return leaf[np.minimum(np.arange(len(leaf) + -len(leaf) % multiple), len(leaf) - 1)]
-
-    return jax.tree.map(one, tree)
-
-
-@cache
-def _sampler(sample, batch_size: int) -> train.Sample:
-    """One function object per sampler and batch size, so that a second `fit` finds the compiled program."""
-    return lambda data, key: sample(data, key, batch_size)
-
-
 # Weights are drawn once, in milliseconds; at full effort LLVM compiles the many draws for 16 s, at this one for 2 s.
 QUICK_COMPILE = {"xla_backend_optimization_level": 1}
 
 
-@partial(jax.jit, static_argnames=("method", "sample", "chunk", "mesh"), compiler_options=QUICK_COMPILE)
-def _init(method, sample, chunk, mesh, runs: Runs, data: Data) -> State:
+@cache
+def _sampler(sample, batch_size: int, mesh: Mesh) -> train.Sample:
+    """One function object for equal arguments, so that a second `fit` finds the compiled program."""
+    return split_batches(sample, batch_size, mesh)
+
+
+@partial(jax.jit, static_argnames=("method", "sample", "mesh"), compiler_options=QUICK_COMPILE)
+def _init(method, sample, mesh, runs: Runs, data: Data) -> State:
     def one(run: Runs, data: Data) -> State:
         key = jax.random.fold_in(jax.random.key(run.seeds), run.streams)
         return train.init(method, run.hyper, key, sample(data, key))
 
-    return map_runs(one, runs, data, chunk=chunk, mesh=mesh)
+    return over_runs(one, runs, data, mesh)
 
 
-@partial(jax.jit, static_argnames=("method", "sample", "steps", "chunk", "mesh"), donate_argnames="states")
-def _advance(method, sample, steps, chunk, mesh, hyper, data, states) -> tuple[State, Metrics]:
+@partial(jax.jit, static_argnames=("method", "sample", "steps", "mesh"), donate_argnames="states")
+def _advance(method, sample, steps, mesh, hyper, data, states) -> tuple[State, Metrics]:
     def one(run: tuple[Hyper, State], data: Data) -> tuple[State, Metrics]:
         state, metrics = train.train(method, sample, steps, run[0], data, run[1])
         return state, jax.tree.map(jnp.mean, metrics)
 
-    return map_runs(one, (hyper, states), data, chunk=chunk, mesh=mesh)
+    return over_runs(one, (hyper, states), data, mesh)
 
 
-def segments(steps: int) -> Int[np.ndarray, " T"]:
-    """The steps at which the host looks at a sweep: equal segments, and what is left over at the end."""
-    length = max(1, min(steps // SEGMENTS, LONGEST_SEGMENT))
+def segments(steps: int, longest: int = LONGEST_SEGMENT) -> Int[np.ndarray, " T"]:
+    """The steps at which the host looks at a group: equal segments, and what is left over at the end."""
+    length = max(1, min(steps // SEGMENTS, longest))
     return np.append(np.arange(length, steps, length), steps)
 
 
 def fit(
     method: Method,
-    source: Source,
+    source: Source | Streamed,
     runs: Runs,
     *,
     steps: int,
@@ -233,16 +202,20 @@ def fit(
     on_progress: Callable[[Progress], None] | None = None,
     save_every: float = 60.0,
 ) -> Result:
-    """Trains all runs for `steps` steps. New hyperparameters or seeds compile nothing new.
+    """Trains all runs for `steps` steps. New hyperparameters, seeds or numbers of runs compile nothing new.
+
+    How runs are laid over the devices is chosen by `vaejax.plan`, and logged in one line. A run whose loss or
+    gradient is not finite is frozen as it was before; the others don't notice.
 
     Args:
-      chunk: how many runs each device vmaps at once; chosen by backend if not given. Changes results by
+      chunk: how many runs each device vmaps at once; chosen by backend and memory if not given. Changes results by
         rounding only.
       workdir: where to keep `runs.csv`, `history.csv` and `checkpoints/`. A sweep that was interrupted there is
-        continued, and ends bit for bit as if it had not been.
-      mesh: devices along an axis `runs`; all devices if not given.
+        continued, and ends bit for bit as if it had not been. Runs that are finished are not trained again.
+      mesh: devices along an axis `runs`, and perhaps `batch`; all devices if not given.
       on_progress: called on the host after every segment of steps.
-      save_every: seconds between checkpoints.
+      save_every: seconds between checkpoints, 0 for one after every segment; they are farther apart where saving
+        would take more than a twentieth of the time.
 
     Raises:
       InputError: less than 1 step, batch or chunk; images of another shape than the method's; a `workdir` that holds
@@ -250,51 +223,83 @@ def fit(
     """
     check_sizes(steps=steps, batch_size=batch_size, chunk=chunk)
     check_shapes(method, source.shape)
-    mesh = default_mesh() if mesh is None else mesh
-    chunk = default_chunk(jax.default_backend(), runs.count) if chunk is None else chunk
-    sample = _sampler(source.sample, batch_size)
-    over_runs, everywhere = (NamedSharding(mesh, spec) for spec in (PartitionSpec("runs"), PartitionSpec()))
-    data = jax.device_put(source.data, everywhere)
-    padded = jax.device_put(pad(runs, mesh.size), over_runs)
-    ends = segments(steps)
-
-    states = _init(method, sample, chunk, mesh, padded, data)
-    names = jax.eval_shape(partial(_advance, method, sample, 1, chunk, mesh), padded.hyper, data, states)[1]
-    history = {name: np.full((runs.count, ends.size), np.nan, np.float32) for name in names}
-    done = np.zeros((), np.int32)
-    checkpoints = None
+    layout = plan(method, source.shape, runs.count, batch_size, chunk=chunk, mesh=mesh)
+    log.info("%s", layout)
+    sample = _sampler(source.sample, batch_size, layout.mesh)
+    data = source.take(np.arange(1)).data if isinstance(source, Streamed) else place(source.data, layout.mesh)
+    template = pad(runs, layout.group)
+    like: State = _init.eval_shape(method, sample, layout.mesh, template, data)
+    names = _advance.eval_shape(method, sample, 1, layout.mesh, template.hyper, data, like)[1]
+    ends = segments(steps, source.window // batch_size if isinstance(source, Streamed) else LONGEST_SEGMENT)
+    ledger, keeper, begun = Ledger(runs.count, ends, names, like), None, {}
     if workdir is not None:
-        workdir = Path(workdir)
-        claimed = {"steps": steps, "batch_size": batch_size, "source": source.name, "runs": runs.table().to_csv()}
-        checkpoints = Checkpoints(workdir / "checkpoints", claimed)
-        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((runs.count, *leaf.shape[1:]), leaf.dtype), states)
-        if found := checkpoints.load({"states": like, "history": history, "segments": done}):
-            states = jax.device_put(pad(found["states"], mesh.size), over_runs)
-            history, done = jax.tree.map(np.array, found["history"]), found["segments"]
+        table = runs.table()
+        claimed = {"steps": steps, "batch_size": batch_size, "source": source.name, "runs": table.to_csv()}
+        keeper = Keeper(Path(workdir), claimed, table, ledger, save_every)
+        begun = keeper.load()
 
-    saved = time.monotonic()
-    for segment in range(int(done), ends.size):
-        length = int(ends[segment] - (ends[segment - 1] if segment else 0))
-        states, metrics = _advance(method, sample, length, chunk, mesh, padded.hyper, data, states)
-        for name, values in metrics.items():
-            history[name][:, segment] = np.asarray(values)[: runs.count]
-        if on_progress is not None:
-            on_progress(Progress(int(ends[segment]), steps, {name: rows[:, segment] for name, rows in history.items()}))
-        last = segment == ends.size - 1
-        if workdir and checkpoints and (last or time.monotonic() - saved > save_every):
-            so_far = {name: rows[:, : segment + 1] for name, rows in history.items()}
-            result = Result(method, runs, _first(states, runs.count), ends[: segment + 1], so_far)
-            done = np.array(segment + 1, np.int32)
-            checkpoints.save(int(ends[segment]), {"states": result.states, "history": history, "segments": done})
-            status = [text if last or text == "diverged" else "training" for text in result.status]
-            write_table(workdir / "runs.csv", runs.table().assign(status=status))
-            write_table(workdir / "history.csv", result.table())
-            saved = time.monotonic()
-    return Result(method, runs, _first(states, runs.count), ends, history)
+    def feed(first: int) -> Generator[Data, None, None]:
+        return _windows(source, batch_size, ends, first, layout.mesh) if isinstance(source, Streamed) else _always(data)
+
+    def progress(index: Int[np.ndarray, " g"], segment: int, means: Means) -> Progress:
+        done = int(np.append(0, ends)[ledger.done].sum())
+        diverged = ledger.status().count("diverged")
+        return Progress(done, runs.count * steps, index, int(ends[segment]), means, diverged)
+
+    for index in ledger.groups(layout.group):
+        first = int(ledger.done[index[0]])
+        group = place(pad(runs.select(index), layout.group), layout.mesh, "runs")
+        with closing(feed(first)) as windows:
+            now = next(windows)
+            if first:
+                states = place(
+                    pad(_stack([begun.pop(run) for run in index.tolist()]), layout.group), layout.mesh, "runs"
+                )
+            else:
+                states = _init(method, sample, layout.mesh, group, now)
+            for segment in range(first, ends.size):
+                length = int(ends[segment] - (ends[segment - 1] if segment else 0))
+                states, metrics = _advance(method, sample, length, layout.mesh, group.hyper, now, states)
+                means = ledger.record(index, segment, metrics)
+                if on_progress is not None:
+                    on_progress(progress(index, segment, means))
+                if segment == ends.size - 1 or not np.isfinite(means["loss"]).any():
+                    break
+                if keeper is not None and keeper.due():
+                    keeper.save(ledger.block(index, states))
+                now = next(windows)
+        finished = ledger.finish(index, states)
+        if keeper is not None:
+            keeper.finished.append(finished)
+    if keeper is not None:
+        keeper.save()
+    return Result(method, runs, ledger.params, ends, ledger.history, ledger.taken, ledger.status())
 
 
-def _first(tree: Tree, count: int) -> Tree:
-    return jax.tree.map(lambda leaf: leaf[:count], tree)
+def _always(data: Data) -> Generator[Data, None, None]:
+    while True:
+        yield data
+
+
+def _windows(
+    source: Streamed, batch_size: int, ends: Int[np.ndarray, " T"], first: int, mesh: Mesh
+) -> Generator[Data, None, None]:
+    """The window of each segment from `first` on: as many images are drawn from one as it holds, then comes the next.
+
+    It depends on the step alone, so every run sees the same windows, and so does one that goes on after a stop.
+    """
+    starts = np.append(0, ends[:-1])[first:]
+    numbers = (starts * batch_size // source.window).tolist()
+    with closing(source.windows(numbers[0])) as windows:
+        at, data = numbers[0], place(next(windows), mesh)
+        for number in numbers:
+            while at < number:
+                at, data = at + 1, place(next(windows), mesh)
+            yield data
+
+
+def _stack(trees: list[Tree]) -> Tree:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def check_sizes(**sizes: int | None) -> None:

@@ -21,13 +21,26 @@ def init(method: Method, hyper: Hyper, key: Key[Array, ""], batch: Batch) -> Sta
 
 
 def train_step(method: Method, sample: Sample, hyper: Hyper, data: Data, state: State) -> tuple[State, Metrics]:
-    """One step. All randomness comes from the run's key and the step, so a resumed run is the uninterrupted one."""
+    """One step. All randomness comes from the run's key and the step, so a resumed run is the uninterrupted one.
+
+    Where the loss or a gradient is not finite, the state stays as it is and the loss is reported as NaN. Since the
+    step stays as well, every later call meets the same images and noise: a run that diverged is frozen as it was
+    before, with `state.step` saying when.
+    """
     data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     batch = sample(data, data_key)
     gradients, metrics = jax.grad(method.loss, has_aux=True)(state.params, hyper, batch, noise_key, state.step)
     updates, opt_state = method.optimizer(hyper).update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    return State(state.step + 1, state.key, params, opt_state), metrics
+    fine = jnp.isfinite(metrics["loss"])
+    for gradient in jax.tree.leaves(gradients):
+        fine &= jnp.isfinite(gradient).all()
+
+    def keep(new, old):
+        return jax.tree.map(lambda new, old: jnp.where(fine, new, old), new, old)
+
+    kept = keep((state.step + 1, params, opt_state), (state.step, state.params, state.opt_state))
+    return State(kept[0], state.key, *kept[1:]), {**metrics, "loss": jnp.where(fine, metrics["loss"], jnp.nan)}
 
 
 def train(method: Method, sample: Sample, steps: int, hyper: Hyper, data: Data, state: State) -> tuple[State, Metrics]:

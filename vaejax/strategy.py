@@ -1,0 +1,185 @@
+"""Where the runs of a sweep are trained: how many at once on each device, and on which part of which batch.
+
+Devices lie in a mesh of two axes. Along `runs` every device trains its own runs, `chunk` of them vmapped; along
+`batch` devices share the batches of the same runs. All that are trained at once are a *group*; groups follow one
+another through one compiled program, so that memory doesn't grow with the number of runs.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from vaejax.data.source import Sample
+from vaejax.errors import InputError
+from vaejax.method import Batch, Method
+
+Tree = TypeVar("Tree")
+SHARE = 0.8  # of an accelerator's memory, to leave room for what can't be foreseen
+log = logging.getLogger("vaejax")
+
+
+class Strategy(NamedTuple):
+    """How to train a number of runs; `str` of it is one line that says why.
+
+    Fields:
+      runs: how many there are.
+      chunk: how many of them each place along `runs` vmaps at once.
+      mesh: devices, with an axis `runs` and perhaps an axis `batch`.
+      reason: why.
+    """
+
+    runs: int
+    chunk: int
+    mesh: Mesh
+    reason: str
+
+    @property
+    def group(self) -> int:
+        """How many runs are trained at once."""
+        return self.chunk * self.mesh.shape["runs"]
+
+    @property
+    def split(self) -> int:
+        """Over how many devices a batch is split."""
+        return self.mesh.shape.get("batch", 1)
+
+    def __str__(self) -> str:
+        places, kind = self.mesh.shape["runs"], self.mesh.devices.flat[0].platform
+        groups = -(-self.runs // self.group)
+        how = "one at a time" if self.chunk == 1 else f"{self.chunk} vmapped"
+        where = f"on each of {places} {kind} devices" if places > 1 else f"on one {kind} device"
+        if self.split > 1:
+            where = f"in {places} place{'s' * (places > 1)}, batches split over {self.split} {kind} devices"
+        return f"{self.runs} runs in {groups} groups, {how} {where}: {self.reason}"
+
+
+def plan(
+    method: Method,
+    shape: tuple[int, int, int],
+    runs: int,
+    batch_size: int,
+    *,
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
+    backend: str | None = None,
+    memory: int | None = None,
+) -> Strategy:
+    """The fastest known way to train so many runs on the devices at hand.
+
+    On a CPU one run at a time on each device, because vmapped convolutions are slower there than one after the other.
+    On an accelerator as many vmapped as its memory takes, in groups of equal size, because a small model leaves it
+    idle. Where there are fewer runs than devices, batches are split.
+
+    Args:
+      shape: height, width and channels of an image.
+      chunk, mesh: overrule what would be chosen.
+      backend: `cpu`, `gpu` or `tpu`; this process's if not given.
+      memory: bytes of one device; what it says if not given.
+
+    Raises:
+      InputError: the mesh has no axis `runs`.
+    """
+    backend = backend or jax.default_backend()
+    mesh = mesh or _mesh(runs, batch_size)
+    if "runs" not in mesh.shape:
+        raise InputError(f"the mesh of a sweep needs an axis 'runs', and may have 'batch'; it has {mesh.axis_names}")
+    if chunk is not None:
+        return Strategy(runs, chunk, mesh, "as asked")
+    if backend == "cpu":
+        return Strategy(runs, 1, mesh, "vmapped convolutions are slow on a CPU")
+    each = -(-runs // mesh.shape["runs"])
+    memory = memory or (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    if memory is None:
+        return Strategy(runs, each, mesh, "small models don't fill a device alone")
+    need = bytes_of_a_step(method, shape, -(-batch_size // mesh.shape.get("batch", 1)))
+    most = max(1, int(SHARE * memory / need))
+    groups = -(-each // most)
+    reason = f"a run needs at most {need / 1e9:.2g} GB of {memory / 1e9:.3g}"
+    return Strategy(runs, -(-each // groups), mesh, reason)
+
+
+def _mesh(runs: int, batch_size: int) -> Mesh:
+    """All devices along `runs`; where there are fewer runs, those left over along `batch`, if it can be divided."""
+    devices = jax.devices()
+    places = max(n for n in range(1, len(devices) + 1) if len(devices) % n == 0 and n <= max(runs, 1))
+    split = max(n for n in range(1, len(devices) // places + 1) if batch_size % n == 0)
+    axes = {"axis_types": (AxisType.Auto, AxisType.Auto), "devices": devices[: places * split]}
+    return jax.make_mesh((places, split), ("runs", "batch"), **axes)
+
+
+def bytes_of_a_step(method: Method, shape: tuple[int, int, int], batch_size: int) -> int:
+    """An upper bound on the memory of one run: its state, and all that a step computes as if all were kept."""
+
+    def step(params: Any, hyper: Any, key: jax.Array) -> Any:
+        batch = Batch(jnp.zeros((batch_size, *shape)))
+        gradients, metrics = jax.grad(method.loss, has_aux=True)(params, hyper, batch, key, jnp.zeros((), jnp.int32))
+        optimizer = method.optimizer(hyper)
+        return optimizer.update(gradients, optimizer.init(params), params), metrics
+
+    hyper = jax.tree.map(jnp.float32, method.hyper)
+    params = jax.eval_shape(method.init, jax.random.key(0), Batch(jnp.zeros((1, *shape))))
+    held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+    return held + _bytes(jax.make_jaxpr(step)(params, hyper, jax.random.key(0)).jaxpr)
+
+
+def _bytes(jaxpr: Any) -> int:
+    """The sizes of all that a program computes, those of inner programs in place of their results."""
+    total = 0
+    for equation in jaxpr.eqns:
+        inner = [found for value in equation.params.values() for found in _programs(value)]
+        if inner:
+            total += sum(_bytes(program) for program in inner)
+        else:
+            total += sum(var.aval.size * getattr(var.aval.dtype, "itemsize", 8) for var in equation.outvars)
+    return total
+
+
+def _programs(value: Any) -> Iterator[Any]:
+    if hasattr(value, "eqns"):
+        yield value
+    elif hasattr(value, "jaxpr"):
+        yield from _programs(value.jaxpr)
+
+
+def over_runs(function: Callable[..., Tree], per_run: Any, shared: Any, mesh: Mesh) -> Tree:
+    """`function(per_run[i], shared)` for every run i of a group: split over the mesh, vmapped. Call it under `jit`."""
+
+    def local(per_run: Any, shared: Any) -> Any:
+        if jax.tree.leaves(per_run)[0].shape[0] > 1:
+            return jax.vmap(lambda one: function(one, shared))(per_run)
+        return jax.tree.map(lambda leaf: leaf[None], function(jax.tree.map(lambda leaf: leaf[0], per_run), shared))
+
+    axis = PartitionSpec("runs")
+    specs = {"in_specs": (axis, PartitionSpec()), "out_specs": axis}
+    return jax.shard_map(local, mesh=mesh, **specs, axis_names={"runs"}, check_vma=False)(per_run, shared)
+
+
+def split_batches(sample: Sample, batch_size: int, mesh: Mesh) -> Callable[[Any, jax.Array], Batch]:
+    """`sample` with this batch size, its images split over the axis `batch` of the mesh; the images stay the same."""
+    if mesh.shape.get("batch", 1) == 1:
+        return lambda data, key: sample(data, key, batch_size)
+    return lambda data, key: jax.lax.with_sharding_constraint(sample(data, key, batch_size), PartitionSpec("batch"))
+
+
+def in_groups(function: Callable[[Any], Tree], per_run: Any, layout: Strategy) -> Tree:
+    """What a function of a group (made with `over_runs`) gives for all runs, one group after another; on the host."""
+    found = []
+    for start in range(0, layout.runs, layout.group):
+        group = jax.tree.map(lambda leaf, start=start: leaf[start : start + layout.group], per_run)
+        found.append(jax.tree.map(np.asarray, function(place(pad(group, layout.group), layout.mesh, "runs"))))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: layout.runs], *found)
+
+
+def place(tree: Tree, mesh: Mesh, *axes: str) -> Tree:
+    """The arrays on the mesh: split along the axis `runs`, or a copy everywhere."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(*axes)))
+
+
+def pad(tree: Tree, count: int) -> Tree:
+    """Host arrays with the last run repeated until there are so many."""
+    return jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(count), len(leaf) - 1)], tree)
