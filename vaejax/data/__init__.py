@@ -1,17 +1,19 @@
 """Sources of images: `load(name)` for any of them; see `SOURCES` for what there is.
 
-Nothing here imports TensorFlow, and tensorflow-datasets and scikit-learn only when a source of theirs is loaded.
+Nothing here imports TensorFlow, and tensorflow-datasets and scikit-learn only when a source of theirs is loaded, and
+grain only when one is streamed.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from vaejax.data.arrays import SPLITS, arrays, check_split
 from vaejax.data.digits import digits
 from vaejax.data.dsprites import dsprites
 from vaejax.data.npz import npz
-from vaejax.data.source import Arrays, Data, Factors, Source
+from vaejax.data.source import Arrays, Data, Factors, Source, Streamed
 from vaejax.data.sprites import sprites
+from vaejax.data.stream import stream_npz, stream_tfds
 from vaejax.data.tfds import tfds
 from vaejax.errors import InputError
 from vaejax.method import Batch
@@ -19,15 +21,28 @@ from vaejax.method import Batch
 RENDERED: dict[str, Callable[..., Factors]] = {"sprites": sprites}  # (size) -> source; no files, no splits
 BUNDLED: dict[str, Callable[[str], Source]] = {"digits": digits}  # (split) -> source
 FILES: dict[str, Callable[[str, str], Source]] = {"dsprites:": dsprites, "npz:": npz}  # (path, split) -> source
+STREAMS: dict[str, Callable[[str, str, int], Streamed]] = {"npz:": stream_npz}  # (path, split, window) -> source
 SOURCES: dict[str, Callable[..., Any]] = {**RENDERED, **BUNDLED, **FILES}  # any other name is tensorflow-datasets'
 
 __all__ = [
-    "SOURCES", "SPLITS", "Arrays", "Batch", "Data", "Factors", "Source",
+    "SOURCES", "SPLITS", "Arrays", "Batch", "Data", "Factors", "Source", "Streamed",
     "arrays", "digits", "dsprites", "load", "npz", "sprites", "tfds",
 ]  # fmt: skip
 
 
-def load(name: str, split: str = "train", data_dir: str | None = None, size: int | None = None) -> Arrays | Factors:
+@overload
+def load(name: str, split: str = "train", data_dir: str | None = None, size: int | None = None) -> Source: ...
+@overload
+def load(name: str, split: str = "train", data_dir: str | None = None, *, window: int) -> Streamed: ...
+@overload
+def load(
+    name: str, split: str = "train", data_dir: str | None = None, size: int | None = None, window: int | None = None
+) -> Source | Streamed: ...
+
+
+def load(
+    name: str, split: str = "train", data_dir: str | None = None, size: int | None = None, window: int | None = None
+) -> Source | Streamed:
     """A source by its name.
 
     Args:
@@ -38,18 +53,40 @@ def load(name: str, split: str = "train", data_dir: str | None = None, size: int
         `dsprites:` is in both.
       data_dir: where tensorflow-datasets' data sets are prepared; None is its own default. Others don't need it.
       size: height and width of rendered images in pixels; None is the source's own.
+      window: None puts all images on the device. A number leaves them on the disk, for data that is larger than the
+        device, and reads so many at a time, always others, in random order (see `Streamed`); for `npz:PATH`, if
+        `numpy.savez` wrote the file, and data sets of tensorflow-datasets.
 
     Raises:
-      InputError: an unknown name or split, a size where nothing is rendered, a file or data set that can't be used.
+      InputError: an unknown name or split, a size where nothing is rendered, a file or data set that can't be used, a
+        window where nothing is read from the disk, or of no images, or of all.
     """
+    if size is not None and name not in RENDERED:
+        raise InputError(f"{name}: only rendered sources take a size ({', '.join(RENDERED)}); leave it out")
+    if window is not None:
+        return load_streamed(name, split, data_dir, window)
     if name in RENDERED:
         check_split(name, split)
         return RENDERED[name]() if size is None else RENDERED[name](size)
-    if size is not None:
-        raise InputError(f"{name}: only rendered sources take a size ({', '.join(RENDERED)}); leave it out")
     if name in BUNDLED:
         return BUNDLED[name](split)
     prefix, colon, path = name.partition(":")
     if prefix + colon in FILES:
         return FILES[prefix + colon](path, split)
     return tfds(name, split, data_dir)
+
+
+def load_streamed(name: str, split: str, data_dir: str | None, window: int) -> Streamed:
+    """A source that stays on the disk; the arguments are those of `load`.
+
+    Raises:
+      InputError: as in `load`.
+    """
+    prefix, colon, path = name.partition(":")
+    if name in RENDERED or name in BUNDLED:
+        raise InputError(f"{name} takes no window, because nothing is read from the disk; leave it out")
+    if prefix + colon in STREAMS:
+        return STREAMS[prefix + colon](path, split, window)
+    if prefix + colon in FILES:
+        raise InputError(f"{name} takes no window, because it is small on the device; leave it out")
+    return stream_tfds(name, split, data_dir, window)

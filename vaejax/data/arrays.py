@@ -42,7 +42,7 @@ def checked(name: str, x: Any, label: Any = None, factors: Any = None, white: fl
       x: [N, H, W] or [N, H, W, C] with 1 or 3 channels: bool, whole numbers 0..255, or floats in [0, 1].
       label: N integers from 0, or None.
       factors: [N, K] integers from 0, or None.
-      white: the value of a full pixel, for whole numbers where it is known (see `pixels`).
+      white: the value of a full pixel, where it is known (see `pixels`).
 
     Raises:
       InputError: anything else.
@@ -72,7 +72,7 @@ def pixels(x: Any, what: str, white: float | None = None) -> tuple[np.ndarray, f
     Args:
       x: [N, H, W] or [N, H, W, C], as in `arrays`.
       what: how a message calls them.
-      white: the full pixel of whole numbers, where it is known.
+      white: the full pixel, where it is known; floats, whose full pixel is 1, then stay float32.
 
     Returns:
       uint8 or float32 [N, H, W, C], and the value that divides it to [0, 1].
@@ -81,7 +81,7 @@ def pixels(x: Any, what: str, white: float | None = None) -> tuple[np.ndarray, f
       InputError: not numbers, another shape, no images, NaN or infinity, values out of range.
     """
     x = shaped(np.asarray(x), what)
-    return byte_pixels(x, what, white) if x.dtype.kind in "bui" else float_pixels(x, what)
+    return byte_pixels(x, what, white) if x.dtype.kind in "bui" else float_pixels(x, what, white)
 
 
 def shaped(x: np.ndarray, what: str) -> np.ndarray:
@@ -118,8 +118,8 @@ def byte_pixels(x: np.ndarray, what: str, white: float | None) -> tuple[np.ndarr
     return x.astype(np.uint8), full
 
 
-def float_pixels(x: np.ndarray, what: str) -> tuple[np.ndarray, float]:
-    """Floats in [0, 1] as uint8 and 255 where that loses nothing, otherwise as float32 and 1.
+def float_pixels(x: np.ndarray, what: str, white: float | None) -> tuple[np.ndarray, float]:
+    """Floats in [0, 1] as uint8 and 255 where that loses nothing and no full pixel is given, else as float32 and 1.
 
     Raises:
       InputError: NaN, infinity, a value out of [0, 1].
@@ -133,6 +133,8 @@ def float_pixels(x: np.ndarray, what: str) -> tuple[np.ndarray, float]:
         advice = "divide by 255" if low >= 0 and high <= 255 else "rescale"
         raise InputError(f"{what} run from {low:g} to {high:g}; {advice} to bring them into [0, 1]")
     x = x.astype(np.float32)
+    if white is not None:
+        return x, 1.0
     bytes_ = np.rint(x * np.float32(255)).astype(np.uint8)
     return (bytes_, 255.0) if np.array_equal(bytes_.astype(np.float32) / np.float32(255), x) else (x, 1.0)
 

@@ -11,13 +11,15 @@ The format, as `numpy.savez` or `numpy.savez_compressed` writes it:
 
 Without `x_test` the held-out split is every 10th image, from the first, and the others are for training.
 uint8 images without a value above 1 are binary: 1 is white. Other keys are never read.
+A file that `numpy.savez` wrote can also be left on the disk (`load(..., window=...)`); a compressed one can't.
 """
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
 from vaejax.data.arrays import check_split, checked, placed
 from vaejax.data.source import Arrays, Data
@@ -44,39 +46,73 @@ def npz(path: str, split: str = "train") -> Arrays:
     check_split(name, split)
     found = read(path, KEYS, needed=("x",))
     whole = checked(name, found["x"], found.get("label"), found.get("factors"))
-    if "x_test" not in found:
-        if "label_test" in found or "factors_test" in found:
-            raise InputError(f"{name} has 'label_test' or 'factors_test' but no 'x_test'; add the images or remove it")
+    if not own_test(name, found):
         return placed(name, part(name, whole, split))
     test = checked(f"{name} (test)", found["x_test"], found.get("label_test"), found.get("factors_test"))
-    if test["x"].shape[1:] != whole["x"].shape[1:]:
-        raise InputError(f"{name}: 'x_test' is {test['x'].shape[1:]} but 'x' {whole['x'].shape[1:]}; make them equal")
+    same_shape(name, whole["x"].shape, test["x"].shape)
     return placed(name, test if split == "test" else whole)
 
 
+def own_test(name: str, found: Collection[str]) -> bool:
+    """Whether the file has test images of its own, from the names of `KEYS` that it has.
+
+    Raises:
+      InputError: it has labels or factors for them, but no images.
+    """
+    if "x_test" not in found and ("label_test" in found or "factors_test" in found):
+        raise InputError(f"{name} has 'label_test' or 'factors_test' but no 'x_test'; add the images or remove it")
+    return "x_test" in found
+
+
+def same_shape(name: str, train: tuple[int, ...], test: tuple[int, ...]) -> None:
+    """Nothing, where images of these shapes [N, H, W, C] are of one size.
+
+    Raises:
+      InputError: they aren't.
+    """
+    if train[1:] != test[1:]:
+        raise InputError(f"{name}: 'x_test' is {test[1:]} but 'x' {train[1:]}; make them equal")
+
+
 def part(name: str, data: Data, split: str) -> Data:
-    """Every 10th image, from the first, for split test; the others for train.
+    """Every 10th image, from the first, for split test; the others for train; errors as in `chosen`."""
+    rows = chosen(name, len(data["x"]), split)
+    return {key: value if key == "scale" else value[rows] for key, value in data.items()}
+
+
+def chosen(name: str, size: int, split: str) -> Int[np.ndarray, " n"]:
+    """The images of `part`, of so many.
 
     Raises:
       InputError: fewer than two images.
     """
-    size = len(data["x"])
     if size < 2:
         raise InputError(f"{name}: one image can't be split into train and test; give more, or 'x_test'")
-    chosen = (np.arange(size) % HELD_OUT == 0) == (split == "test")
-    return {key: value if key == "scale" else value[chosen] for key, value in data.items()}
+    return np.flatnonzero((np.arange(size) % HELD_OUT == 0) == (split == "test"))
 
 
 def read(path: str, keys: Mapping[str, tuple[str, ...]], needed: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Arrays of an npz file, each under the first of its keys that the file has; pickled objects are never loaded.
+    """Arrays of an npz file by the names of `keys`; pickled objects are never loaded.
+
+    The arguments are those of `members`.
+
+    Raises:
+      InputError: as in `members` and `member`.
+    """
+    file, present = members(path, keys, needed)
+    return {name: member(file, key) for name, key in present.items()}
+
+
+def members(path: str, keys: Mapping[str, tuple[str, ...]], needed: tuple[str, ...]) -> tuple[Path, dict[str, str]]:
+    """An npz file, and for each name the first of its keys that the file has, if any.
 
     Args:
       path: the file; `~` is the home folder.
-      keys: the keys to look for, by the name to return the array under.
+      keys: the keys to look for, by the name that the caller has for them.
       needed: the names that must be there.
 
     Raises:
-      InputError: no such file, a folder, not an npz file, a missing array, a corrupt or pickled one.
+      InputError: no such file, a folder, not an npz file, a missing array.
     """
     file = Path(path).expanduser()
     if not path:
@@ -87,15 +123,15 @@ def read(path: str, keys: Mapping[str, tuple[str, ...]], needed: tuple[str, ...]
         raise InputError(f"{path} is a folder or device; give the path of an npz file")
     try:
         with zipfile.ZipFile(file) as archive:
-            members = {Path(member).stem for member in archive.namelist() if member.endswith(".npy")}
+            there = {Path(member).stem for member in archive.namelist() if member.endswith(".npy")}
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise InputError(f"{path} can't be read as npz ({one_line(error)}); write it with numpy.savez") from error
-    present = {name: next((key for key in names if key in members), None) for name, names in keys.items()}
+    present = {name: next((key for key in names if key in there), None) for name, names in keys.items()}
     for name in needed:
         if present[name] is None:
             wanted = " or ".join(repr(key) for key in keys[name])
-            raise InputError(f"{path} has no array {wanted}; it has: {', '.join(sorted(members)) or 'none'}")
-    return {name: member(file, key) for name, key in present.items() if key is not None}
+            raise InputError(f"{path} has no array {wanted}; it has: {', '.join(sorted(there)) or 'none'}")
+    return file, {name: key for name, key in present.items() if key is not None}
 
 
 def member(file: Path, key: str) -> np.ndarray:

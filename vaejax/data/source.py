@@ -1,15 +1,17 @@
 """What a source of images is: a pure function from indices to a batch, and the data it needs as an argument."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from vaejax.method import Batch
 
 Data = Any  # a pytree that lives on the device; () for a source that renders
+Sample = Callable[[Data, Key[Array, ""], int], Batch]
 
 
 class Arrays(NamedTuple):
@@ -29,7 +31,7 @@ class Arrays(NamedTuple):
     size: int
     data: Data
     at: Callable[[Data, Int[Array, " n"]], Batch]
-    sample: Callable[[Data, Key[Array, ""], int], Batch]
+    sample: Sample
 
 
 class Factors(NamedTuple):
@@ -47,14 +49,40 @@ class Factors(NamedTuple):
     size: int
     data: Data
     at: Callable[[Data, Int[Array, " n"]], Batch]
-    sample: Callable[[Data, Key[Array, ""], int], Batch]
+    sample: Sample
     sizes: tuple[int, ...]
     names: tuple[str, ...]
     render: Callable[[Int[Array, "n K"]], Float[Array, "n H W C"]]
     sample_factors: Callable[[Key[Array, ""], int], Int[Array, "n K"]]
 
 
-Source = Arrays | Factors
+class Streamed(NamedTuple):
+    """Images that stay on the disk; a window of them at a time is read for the device.
+
+    Window w holds positions w * window to (w + 1) * window - 1 of an endless sequence of epochs, each all the images in
+    an order of its own. It is a function of w only, so reading can go on from any window as if it had never stopped.
+
+    Fields:
+      name, shape, size: as in `Arrays`.
+      window: how many images are on the device at a time.
+      windows: `(start) -> ` windows start, start + 1, ..., without end, in the host's memory: `data` of `Arrays` with
+        `window` images. The next one is read by threads in the background; `close()` ends them, and so does letting
+        go of the generator. A file that can't be read any more raises InputError here.
+      at, sample: those of `Arrays`, for such a window.
+      take: `(index: Int[n]) -> Arrays` of the images with these numbers below `size`.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    size: int
+    window: int
+    windows: Callable[[int], Generator[Data, None, None]]
+    at: Callable[[Data, Int[Array, " n"]], Batch]
+    sample: Sample
+    take: Callable[[Int[np.ndarray, " n"]], Arrays]
+
+
+Source = Arrays | Factors  # all of it on the device
 
 
 def draw(key: Key[Array, ""], n: int, size: int) -> Int[Array, " n"]:

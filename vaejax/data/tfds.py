@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
@@ -46,16 +46,32 @@ def tfds(name: str, split: str = "train", data_dir: str | None = None) -> Arrays
       InputError: an unknown name or split, a data set that isn't prepared or can't be read, one without images of one
         size with 1 or 3 channels of 8 bits, or one larger than the machine's memory.
     """
+    records, shape, columns = opened(name, split, data_dir)
+    x, values = read(name, records, shape, columns)
+    label, factors = targets(values)
+    return arrays(name, x, None if label is None or label.min() < 0 else label, factors)
+
+
+def opened(name: str, split: str, data_dir: str | None) -> tuple[Any, tuple[int | None, int | None, int], list[str]]:
+    """The records of a split by index, the shape of an image as in `image_shape`, and the columns of integers to read.
+
+    Raises:
+      InputError: as in `tfds`, for what can be told without reading a record.
+    """
     builder = prepared(name, data_dir)
     features = dict(builder.info.features.items()) if hasattr(builder.info.features, "items") else {}
     shape = image_shape(name, features)
     columns = [key for key in sorted(features) if f"{key}_".startswith("label_") and integer(features[key])]
     records = raw_records(name, builder, split)
-    x, values = read(name, records, shape, columns)
-    label = values.pop("label", None)
-    if label is not None and label.min() < 0:
-        label = None
-    return arrays(name, x, label, np.stack(list(values.values()), axis=1) if values else None)
+    if len(records) == 0:
+        raise InputError(f"{name}: this split has no examples; choose a larger part")
+    return records, shape, columns
+
+
+def targets(values: dict[str, np.ndarray]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Labels and factors, each None where there are none, from the values of the columns."""
+    factors = [values[key] for key in values if key != "label"]
+    return values.get("label"), np.stack(factors, axis=1) if factors else None
 
 
 def integer(feature: Any) -> bool:
@@ -135,22 +151,20 @@ def read(
     """All images, and the values of these integer features; a progress bar shows if it takes long.
 
     Raises:
-      InputError: no examples, images that can't be decoded or differ in size, or more of them than memory holds.
+      InputError: images that can't be decoded or differ in size, or more of them than memory holds.
     """
     total = len(records)
-    if total == 0:
-        raise InputError(f"{name}: this split has no examples; choose a larger part")
     x: np.ndarray | None = None
     values = {key: np.empty(total, np.int64) for key in columns}
     with tqdm(total=total, desc=f"reading {name}", unit="image", delay=PATIENCE, leave=False) as bar:
         for start, features in blocks(name, records, block_of(shape)):
-            files = [feature["image"].bytes_list.value[0] for feature in features]
+            end = start + len(features)
             if x is None:
-                x = room(name, total, size_of(name, files[0], shape))
-            x[start : start + len(files)] = images(name, files, x.shape[1:], start)
+                x = room(name, total, size_of(name, features[0], shape))
+            x[start:end] = images(name, features, x.shape[1:], range(start, end))
             for key in columns:
-                values[key][start : start + len(files)] = [feature[key].int64_list.value[0] for feature in features]
-            bar.update(len(files))
+                values[key][start:end] = column(features, key)
+            bar.update(end - start)
     assert x is not None
     return x, values
 
@@ -162,20 +176,32 @@ def block_of(shape: tuple[int | None, int | None, int]) -> int:
 
 
 def blocks(name: str, records: Any, block: int) -> Iterator[tuple[int, list[Any]]]:
-    """The parsed examples, `block` at a time, each time with the index of the first.
+    """The parsed examples, `block` at a time, each time with the index of the first; errors as in `parsed`."""
+    for start in range(0, len(records), block):
+        yield start, parsed(name, records, range(start, min(start + block, len(records))))
+
+
+def parsed(name: str, records: Any, index: Sequence[int]) -> list[Any]:
+    """The features of these examples.
 
     Raises:
       InputError: a file is missing or broken.
     """
     from tensorflow_datasets.proto import tf_example_pb2
 
-    for start in range(0, len(records), block):
-        try:
-            raw = records.__getitems__(list(range(start, min(start + block, len(records)))))
-            examples = [tf_example_pb2.Example.FromString(record) for record in raw]  # pyright: ignore
-        except Exception as error:
-            raise InputError(f"{name}: its files are broken ({one_line(error)}); prepare it again") from error
-        yield start, [example.features.feature for example in examples]
+    try:
+        raw = records.__getitems__(list(index))
+        if not all(raw):
+            raise ValueError("some records are empty")  # what array_record gives beyond the end of a file
+        examples = [tf_example_pb2.Example.FromString(record) for record in raw]  # pyright: ignore
+    except Exception as error:
+        raise InputError(f"{name}: its files are broken ({one_line(error)}); prepare it again") from error
+    return [example.features.feature for example in examples]
+
+
+def column(features: Sequence[Any], key: str) -> Int[np.ndarray, " n"]:
+    """The integer of this name in each example."""
+    return np.array([feature[key].int64_list.value[0] for feature in features], np.int64)
 
 
 def room(name: str, total: int, shape: tuple[int, int, int]) -> np.ndarray:
@@ -191,24 +217,27 @@ def room(name: str, total: int, shape: tuple[int, int, int]) -> np.ndarray:
     return np.empty((total, *shape), np.uint8)
 
 
-def size_of(name: str, file: bytes, shape: tuple[int | None, int | None, int]) -> tuple[int, int, int]:
-    """The shape of an image, from its file where the data set doesn't say."""
+def size_of(name: str, first: Any, shape: tuple[int | None, int | None, int]) -> tuple[int, int, int]:
+    """The shape of an image, from the first example where the data set doesn't say."""
     height, width, channels = shape
     if height is None or width is None:
-        height, width = pillow(name, file, channels, 0).shape[:2]
+        height, width = pillow(name, first["image"].bytes_list.value[0], channels, 0).shape[:2]
     return height, width, channels
 
 
-def images(name: str, files: Sequence[bytes], shape: tuple[int, int, int], start: int) -> UInt8[np.ndarray, "n H W C"]:
-    """The decoded images of these files, the first of which is the start-th of the data set.
+def images(
+    name: str, features: Sequence[Any], shape: tuple[int, int, int], index: Sequence[int]
+) -> UInt8[np.ndarray, "n H W C"]:
+    """The decoded images of these examples, whose numbers in the data set are `index`.
 
     Raises:
       InputError: one can't be decoded, or isn't of this shape.
     """
-    found = [pillow(name, file, shape[-1], start + k) for k, file in enumerate(files)]
-    for k, image in enumerate(found):
+    files = [feature["image"].bytes_list.value[0] for feature in features]
+    found = [pillow(name, file, shape[-1], k) for k, file in zip(index, files, strict=True)]
+    for k, image in zip(index, found, strict=True):
         if image.shape != shape:
-            sizes = f"image 0 is {shape}, image {start + k} is {image.shape}"
+            sizes = f"image 0 is {shape}, image {k} is {image.shape}"
             raise InputError(f"{name}: images differ in size ({sizes}); resize them to one and use npz:PATH")
     return np.stack(found)
 
