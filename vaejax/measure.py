@@ -79,6 +79,7 @@ def measure(
     return wide.melt("run", var_name="metric").sort_values("run", kind="stable")
 
 
+@jax.default_matmul_precision("float32")
 @partial(jax.jit, static_argnames=("method", "at", "count", "size", "mesh"))
 def _measure(method, at, count, size, mesh, params, shared) -> dict[str, Float[Array, "R ..."]]:
     def one(params: Params, shared: Any) -> dict[str, Float[Array, "..."]]:

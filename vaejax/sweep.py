@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Tree = TypeVar("Tree")
 SEGMENTS = 100  # how often at least the host looks at a group of runs: history points, progress
 LONGEST_SEGMENT = 1000  # steps
+PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bf16": "bfloat16"}  # of the factors in a matrix product
 log = logging.getLogger("vaejax")
 
 
@@ -201,6 +202,7 @@ def fit(
     mesh: Mesh | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     save_every: float = 60.0,
+    precision: str = "float32",
 ) -> Result:
     """Trains all runs for `steps` steps. New hyperparameters, seeds or numbers of runs compile nothing new.
 
@@ -216,12 +218,15 @@ def fit(
       on_progress: called on the host after every segment of steps.
       save_every: seconds between checkpoints, 0 for one after every segment; they are farther apart where saving
         would take more than a twentieth of the time.
+      precision: `float32`, `tf32` or `bf16`: to what an accelerator rounds the factors of matrix products; sums are
+        float32. A CPU computes in float32 always. `experiments/precision.py` measures what it does to ELBO and MIG.
 
     Raises:
-      InputError: less than 1 step, batch or chunk; images of another shape than the method's; a `workdir` that holds
-        another sweep or that can't be written.
+      InputError: an unknown precision; less than 1 step, batch or chunk; images of another shape than the method's; a
+        `workdir` that holds another sweep or that can't be written.
     """
     check_sizes(steps=steps, batch_size=batch_size, chunk=chunk)
+    rounding = choose(PRECISIONS, precision, "precision")
     check_shapes(method, source.shape)
     layout = plan(method, source.shape, runs.count, batch_size, chunk=chunk, mesh=mesh)
     log.info("%s", layout)
@@ -234,7 +239,8 @@ def fit(
     ledger, keeper, begun = Ledger(runs.count, ends, names, like), None, {}
     if workdir is not None:
         table = runs.table()
-        claimed = {"steps": steps, "batch_size": batch_size, "source": source.name, "runs": table.to_csv()}
+        claimed = {"steps": steps, "batch_size": batch_size, "precision": precision, "source": source.name}
+        claimed |= {"runs": table.to_csv()}
         keeper = Keeper(Path(workdir), claimed, table, ledger, save_every)
         begun = keeper.load()
 
@@ -259,7 +265,8 @@ def fit(
                 states = _init(method, sample, layout.mesh, group, now)
             for segment in range(first, ends.size):
                 length = int(ends[segment] - (ends[segment - 1] if segment else 0))
-                states, metrics = _advance(method, sample, length, layout.mesh, group.hyper, now, states)
+                with jax.default_matmul_precision(rounding):
+                    states, metrics = _advance(method, sample, length, layout.mesh, group.hyper, now, states)
                 means = ledger.record(index, segment, metrics)
                 if on_progress is not None:
                     on_progress(progress(index, segment, means))
