@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 WORKERS ?= auto
 
-.PHONY: help install sweep test test-slow lint clean
+.PHONY: help install sweep benchmark test test-slow lint clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -13,6 +13,11 @@ install: $(STAMP)  ## set up .venv
 
 sweep: $(STAMP)  ## train 5 betas x 3 seeds on rendered sprites and write runs/beta_sweep/report.html (ARGS="--help")
 	$(BIN)/python -m experiments.beta_sweep $(ARGS)
+
+benchmark: $(STAMP)  ## install PyTorch too and measure vaejax beside it: 20 minutes on 2 cores (ARGS="--quick")
+	@$(BIN)/python -c "import importlib.util as u, sys; sys.exit(u.find_spec('torch') is None)" || \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,bench]"
+	$(BIN)/python -m experiments.benchmark all $(ARGS)
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)

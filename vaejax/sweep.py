@@ -320,6 +320,7 @@ def check_sizes(**sizes: int | None) -> None:
             raise InputError(f"{name} has to be at least 1, not {value}")
 
 
+@cache  # traced once
 def check_shapes(method: Method, shape: tuple[int, int, int]) -> None:
     """Traces one image through the method, without computing anything.
 
