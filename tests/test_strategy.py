@@ -28,11 +28,13 @@ def test_on_a_cpu_every_device_trains_one_run_at_a_time():
     )
 
 
-def test_one_run_has_its_batches_split():
-    found = layout(1)
-    assert (found.chunk, found.group, found.split) == (1, 1, 2)
-    assert "batches split over 2 cpu devices" in str(found)
-    assert layout(1, batch_size=15).split == 1  # which two devices can't share
+@pytest.mark.parametrize(("network", "side", "split"), [("conv", 64, 2), ("conv", 32, 2), ("mlp", 28, 1)])
+def test_one_run_has_its_batches_split_if_images_are_most_of_the_work(network, side, split):
+    method = build("beta_vae", (side, side, 1), network)
+    found = plan(method, (side, side, 1), 1, 64)
+    assert (found.chunk, found.group, found.split) == (1, 1, split)
+    assert ("batches split over 2 cpu devices" in str(found)) == (split == 2)
+    assert plan(method, (side, side, 1), 1, 63).split == 1  # which two devices can't share
 
 
 @pytest.mark.parametrize("backend", ["gpu", "tpu"])

@@ -73,7 +73,7 @@ def plan(
 
     On a CPU one run at a time on each device, because vmapped convolutions are slower there than one after the other.
     On an accelerator as many vmapped as its memory takes, in groups of equal size, because a small model leaves it
-    idle. Where there are fewer runs than devices, batches are split.
+    idle. Where there are fewer runs than devices, batches are split, unless most of a step is about parameters.
 
     Args:
       shape: height, width and channels of an image.
@@ -85,7 +85,9 @@ def plan(
       InputError: the mesh has no axis `runs`.
     """
     backend = backend or jax.default_backend()
-    mesh = mesh or _mesh(runs, batch_size)
+    if mesh is None:
+        few = runs < jax.device_count()
+        mesh = _mesh(runs, batch_size if few and _splits_well(method, shape, batch_size) else 1)
     if "runs" not in mesh.shape:
         raise InputError(f"the mesh of a sweep needs an axis 'runs', and may have 'batch'; it has {mesh.axis_names}")
     if chunk is not None:
@@ -101,6 +103,14 @@ def plan(
     groups = -(-each // most)
     reason = f"a run needs at most {need / 1e9:.2g} GB of {memory / 1e9:.3g}"
     return Strategy(runs, -(-each // groups), mesh, reason)
+
+
+def _splits_well(method: Method, shape: tuple[int, int, int], batch_size: int) -> bool:
+    """Whether a step has more to do for the images than for the parameters, which every device updates alone.
+
+    Two CPU devices are 1.3 times as fast as one on the convolutional networks, and half as fast on the MLP.
+    """
+    return bytes_of_a_step(method, shape, batch_size) > 2 * bytes_of_a_step(method, shape, 1)
 
 
 def _mesh(runs: int, batch_size: int) -> Mesh:
