@@ -11,8 +11,9 @@ python -m experiments.benchmark all        # everything: less than 20 minutes on
 
 Both sides compute the same: a ratio is printed only if the same weights, images and noise give the same loss.
 Contenders run in processes of their own and take turns. What is printed is a median over rounds, [with its quartiles].
-The FLOP of a step are counted from the network's layers, forward and backward together as three times forward. Peak
-memory is that of the whole process, its compiling included.
+The FLOP of a step are counted from the network's layers, forward and backward together as three times forward; the
+ceiling is what a large float32 matrix product reached in the same rounds. Peak memory is that of the whole process, its
+compiling included.
 """
 
 import dataclasses
@@ -148,13 +149,13 @@ def step_table(model: Model, setting: Setting) -> Table:
     ours = [Contender(name, "experiments.ours:train", arguments | options) for name, options in splits.items()]
     whole = {"models": 1, "cores": 2, "steps": 20, "memory": True}
     ours.append(Contender("vaejax.fit of one model", "experiments.ours:sweep", model._asdict() | whole))
-    found = setting.compare([*rivals(model, path, setting), *ours])
-    need(found, [one.name for one in ours])
+    found = setting.compare([*rivals(model, path, setting), *ours, PRODUCT])
+    need(found, [PRODUCT.name, *(one.name for one in ours)])
     check(found, loss, setting)
-    rows = results(found, flops(model), setting)
+    rows = results(found, flops(model))
     if model.network == "conv" and not setting.quick and not setting.accelerated:
         plain = Contender("plain flax, jax's own gradients, in a scan", "experiments.ours:naive", arguments)
-        rows += results(setting.compare([plain], rounds=1, seconds=0), flops(model), setting, best(found))
+        rows += results(setting.compare([plain], rounds=1, seconds=0), flops(model), found)
     title = f"Training steps: {model}, {flops(model) / 1e9:.2f} GFLOP a step"
     return Table(title, columns("steps/s"), rows, notes([found], setting), ("steps/s",))
 
@@ -191,7 +192,8 @@ def rivals(model: Model, path: str, setting: Setting, **options: Any) -> list[Co
     ]  # fmt: skip
 
 
-FORMS = ("plain", "channels_last", "compiled", "channels_last compiled")
+FORMS = ("plain", "channels_last", "channels_last compiled")
+PRODUCT = Contender("a matrix product", "experiments.timing:ceiling", {"kind": "product"})
 
 
 def need(found: Compared, names: Iterable[str]) -> None:
@@ -229,30 +231,33 @@ def columns(rate: str) -> tuple[str, ...]:
     return ("", rate, "x PyTorch's best", "% of FLOP ceiling", "CPU ms/step", "peak MB", "compile s")
 
 
-def results(found: Compared, flop: float, setting: Setting, rival: Timing | None = None) -> list[tuple[Any, ...]]:
-    """A row for every contender; ratios to the fastest form of PyTorch."""
-    rival = rival or best(found)
+def results(found: Compared, flop: float, beside: Compared | None = None) -> list[tuple[Any, ...]]:
+    """A row for every contender: ratios to the fastest form of PyTorch, and to what a matrix product does meanwhile.
+
+    Args:
+      beside: where those two were measured, if it was in other rounds.
+    """
+    rival, product = best(beside or found), (beside or found).timings[PRODUCT.name]
     return [
         (
             one.name,
             quartiles(one.rates),
-            against(one, rival),
-            100 * quartiles(one.rates).median * flop / setting.machine["flops"],
+            against(one, rival) if rival else None,
+            100 * flop * against(one, product).median,
             1000 * one.cpu,
             one.memory / 1e6,
             None if one.name.startswith("PyTorch") else one.compiling,
         )
         for one in found.timings.values()
+        if one is not product
     ]
 
 
-def against(one: Timing, rival: Timing | None) -> Quartiles | float | None:
-    """The ratio within rounds; that of the medians where the two had not the same rounds."""
-    if rival is None:
-        return None
+def against(one: Timing, rival: Timing) -> Quartiles:
+    """The ratio within rounds; that to the other's quartiles where the two had not the same rounds."""
     if len(one.rates) == len(rival.rates):
         return ratio(one, rival)
-    return quartiles(one.rates).median / quartiles(rival.rates).median
+    return Quartiles(*(quartiles(one.rates).median / rate for rate in reversed(quartiles(rival.rates))))
 
 
 def notes(found: Iterable[Compared], setting: Setting, rival: bool = True) -> list[str]:
@@ -289,11 +294,10 @@ def sweep_table(model: Model, setting: Setting) -> Table:
     if not setting.accelerated and cores > 1:
         one_thread = rivals(model, path, setting, models=-(-models // cores), copies=cores, threads=1)
         theirs = [one for one in theirs if "compiled" not in one.name] + one_thread
-    found = setting.compare([*theirs, Contender(name, "experiments.ours:sweep", arguments)])
-    need(found, [name])
+    found = setting.compare([*theirs, Contender(name, "experiments.ours:sweep", arguments), PRODUCT])
+    need(found, [PRODUCT.name, name])
     check(found, loss, setting)
-    days = [STUDY / quartiles(one.rates).median / 86400 for one in found.timings.values()]
-    rows = [(*row, day) for row, day in zip(results(found, flops(model), setting), days, strict=True)]
+    rows = [(*row, STUDY / row[1].median / 86400) for row in results(found, flops(model))]
     title = f"A sweep of {models} models: {model}, {flops(model) / 1e9:.2f} GFLOP a model-step"
     last = "days for 1,800 models x 300,000 steps"
     return Table(title, (*columns("model-steps/s"), last), rows, notes([found], setting), ("model-steps/s",))
@@ -381,8 +385,7 @@ def startup(setting: Setting) -> list[Table]:
     for number in range(1 if setting.quick else 3):
         for name, times in spent.items():
             setting.say(f"{name}, number {number + 1}")
-            script = RIVALS_STARTUP if name == rival else STARTUP
-            times.append(start_once(script, setting.folder / f"cache{number}"))
+            times.append(start_once(RIVALS_STARTUP if name == rival else STARTUP, setting.folder / f"cache{number}"))
     rows = [(name, *(quartiles(column) for column in zip(*times, strict=True))) for name, times in spent.items()]
     gain = [a[0] / b[0] for a, b in zip(spent[cold], spent[warm], strict=True)]
     remarks = [
@@ -393,7 +396,7 @@ def startup(setting: Setting) -> list[Table]:
     return [Table("Starting a sweep of 2 models: conv 32x32, width 8, batch 32", names, rows, remarks, names[1:4])]
 
 
-def start_once(script: str, cache: Path) -> tuple[float, float, float, float]:
+def start_once(code: str, cache: Path) -> tuple[float, float, float, float]:
     """Seconds from the command to the end of the first step; of importing; of tracing and compiling; of a step.
 
     Raises:
@@ -402,7 +405,7 @@ def start_once(script: str, cache: Path) -> tuple[float, float, float, float]:
     env = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     piped = {"env": os.environ | env, "cwd": timing.ROOT, "capture_output": True, "text": True}
     began = time.monotonic()
-    ran = subprocess.run([sys.executable, "-c", script], **piped)
+    ran = subprocess.run([sys.executable, "-c", code], **piped)
     if ran.returncode:
         raise Failed(f"a small sweep could not be started: {ran.stderr.strip().splitlines()[-1]}")
     started, imported, first, at, last, end = map(float, ran.stdout.split())

@@ -268,7 +268,7 @@ def sweep(
             raise RuntimeError("a model diverged, so its time says nothing")
         return {"compilations": len(compiled) - before, "loss": float(losses[:, -1].mean())}
 
-    return advance, {"stride": steps, "units": models}
+    return advance, {"stride": steps, "fixed": True, "units": models}
 
 
 def codes(runs: int, images: int) -> tuple[np.ndarray, np.ndarray]:

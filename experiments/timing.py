@@ -2,7 +2,8 @@
 
 A contender is a function that sets itself up and returns `(advance, facts)`. `advance(n)` does n steps and comes back
 when they are done; it may return a dictionary. `facts` says what the driver has to know: `stride`, of which n has to
-be a multiple (1 if not given), and `units`, how many things one step advances (1 if not given). Every contender runs in
+be a multiple (1 if not given), `units`, how many things one step advances (1 if not given), and `fixed`, if n has to be
+`stride` always. Every contender runs in
 
     python -m experiments.timing MODULE:FUNCTION ARGUMENTS_AS_JSON
 
@@ -256,7 +257,9 @@ def warm_up(worker: Worker, seconds: float) -> tuple[Took, int]:
     """The first turn, and how many steps take about so many seconds after it."""
     stride = worker.facts.get("stride", 1)
     first = worker.run(stride)
-    return first, stride * max(1, round(seconds / worker.run(stride).wall)) if seconds else stride
+    if not seconds or worker.facts.get("fixed"):
+        return first, stride
+    return first, stride * max(1, round(seconds / worker.run(stride).wall))
 
 
 def busy() -> float:

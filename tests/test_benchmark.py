@@ -26,14 +26,16 @@ def timed(name, *rates, **facts):
 
 def setting(**options):
     values = {
-        "rounds": 1, "seconds": 0.0, "quick": True, "machine": {"backend": "cpu", "flops": 1e9}, "folder": Path(),
+        "rounds": 1, "seconds": 0.0, "quick": True, "machine": {"backend": "cpu"}, "folder": Path(),
         "torch": True, "data_dir": None, "say": lambda _: None,
     }  # fmt: skip
     return benchmark.Setting(**values | options)
 
 
+PRODUCT = timed(benchmark.PRODUCT.name, 1e9, 1e9, 1e9)
+TIMINGS = timed("PyTorch, plain", 1, 2, 4), timed("PyTorch, b", 2, 4, 5), timed("ours", 6, 8, 5), PRODUCT
 FOUND = Compared(
-    {one.name: one for one in (timed("PyTorch, plain", 1, 2, 4), timed("PyTorch, b", 2, 4, 5), timed("ours", 6, 8, 5))},
+    {one.name: one for one in TIMINGS},
     {"PyTorch, c": "PyTorch, c: too slow"},
     0.5,
 )
@@ -102,14 +104,16 @@ def test_ratios_are_taken_within_rounds():
     assert timing.quartiles([1, 2, 3, 4, 5]) == Quartiles(2, 3, 4)
     one = FOUND.timings["ours"]
     assert one.compiling == pytest.approx(9 - 10 / 6) and one.cpu == 3 / 60 and one.memory == 7
-    rows = benchmark.results(FOUND, 1e8, setting())
-    assert [row[0] for row in rows] == list(FOUND.timings)
+    rows = benchmark.results(FOUND, 1e8)
+    assert [row[0] for row in rows] == ["PyTorch, plain", "PyTorch, b", "ours"]
     assert rows[2][2].median == 2 and rows[2][3] == pytest.approx(60) and rows[0][-1] is None
+    (row,) = benchmark.results(Compared({"slow": timed("slow", 1)}, {}, 0.0), 1e8, FOUND)
+    assert row[2].median == 1 / 4 and row[3] == pytest.approx(10)
 
 
 def test_without_pytorch_there_is_no_ratio_and_a_line_says_why():
-    alone = Compared({"ours": FOUND.timings["ours"]}, {}, 0.0)
-    assert benchmark.results(alone, 1e8, setting(torch=False))[0][2] is None
+    alone = Compared({"ours": FOUND.timings["ours"], PRODUCT.name: PRODUCT}, {}, 0.0)
+    assert benchmark.results(alone, 1e8)[0][2] is None
     assert benchmark.notes([alone], setting(torch=False)) == [benchmark.INSTALL]
     assert benchmark.rivals(PAPER, "", setting(torch=False)) == []
 
