@@ -63,7 +63,7 @@ def figure(tables: Sequence[Table]) -> "Figure":
     """A row of panels for every table: bars with quartiles for contenders, lines for what is counted."""
     from matplotlib.figure import Figure
 
-    from vaejax.plots import WIDTH
+    from vaejax.plots.style import WIDTH
 
     heights = [0.9 + 0.32 * len(table.rows) if isinstance(table.rows[0][0], str) else 2.6 for table in tables]
     whole = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
@@ -80,7 +80,7 @@ def figure(tables: Sequence[Table]) -> "Figure":
 
 def draw(ax: "Axes", table: Table, name: str) -> None:
     """One column of the table."""
-    from vaejax.plots import FAINT, INK, QUIET
+    from vaejax.plots.style import FAINT, INK, QUIET
 
     column = table.columns.index(name)
     values = [

@@ -235,7 +235,7 @@ def test_image_grid_shows_every_pixel(size, channels):
     expected = np.broadcast_to(np.round(images[1, 1] * 255), (size, size, 3))
     np.testing.assert_array_equal(tile, expected)
     assert set(texts(figure)) == {"input", "output", *"abcde", "Digits"}
-    assert figure.get_size_inches()[0] <= plots.WIDTH + 0.01
+    assert figure.get_size_inches()[0] <= plots.style.WIDTH + 0.01
 
 
 def test_image_grid_renders_pixel_for_pixel():
@@ -243,7 +243,7 @@ def test_image_grid_renders_pixel_for_pixel():
     figure = plots.image_grid(images)
     file = io.BytesIO()
     figure.savefig(file, format="rgba")
-    width, height = np.round(figure.get_size_inches() * plots.GRID_DPI).astype(int)
+    width, height = np.round(figure.get_size_inches() * plots.images.GRID_DPI).astype(int)
     drawn = np.frombuffer(file.getvalue(), np.uint8).reshape(height, width, 4)[..., :3]
     np.testing.assert_array_equal(drawn, figure.axes[0].images[0].get_array())
 

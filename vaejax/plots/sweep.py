@@ -1,4 +1,4 @@
-"""Figures of sweeps: pure functions from tidy frames and arrays to `matplotlib.figure.Figure`.
+"""Figures of a sweep over one hyperparameter.
 
 A `table` has one row per (run, metric): `run`, hyperparameter columns, `seed`, `metric`, `value`; a `history` one row
 per (run, step). Diverged runs are left out of every mean, and every figure says so (vaejax/report/tables.py).
@@ -8,62 +8,43 @@ Nothing here uses pyplot or rcParams.
 # (what pandas and matplotlib declare is wider than what they return)
 
 import re
-import textwrap
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.textpath import TextPath
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator
 
 from vaejax.errors import InputError, choose
+from vaejax.plots.style import (
+    FAINT,
+    INK,
+    QUIET,
+    WIDTH,
+    colours,
+    dress,
+    limits,
+    mark_empty,
+    new_panels,
+    places_of,
+    with_note,
+)
 from vaejax.report.tables import (
     check_columns,
     check_metrics,
     check_seeds,
-    counts,
     diverged,
     finished,
     is_number,
     label,
     name,
     ordered,
-    runs_text,
     short,
     summary,
-    summary_table,
     title,
 )
-
-__all__ = [
-    "colours",
-    "curves",
-    "image_grid",
-    "kl_per_latent",
-    "label",
-    "learning_curves",
-    "rate_distortion",
-    "summary",
-    "summary_table",
-]
-
-WIDTH = 9.0  # inches, of every figure but an image grid that needs less
-GRID_DPI = 192  # of image grids: two device pixels per CSS pixel
-INK, QUIET, FAINT = "#22262b", "#6b7280", "#d9dce1"
-
-
-def colours(values: Iterable[Hashable]) -> dict[Hashable, str]:
-    """One colour per hyperparameter value, perceptually ordered and dark enough for white paper."""
-    distinct, scale = ordered(values), matplotlib.colormaps["viridis"]
-    places = np.linspace(0.0, 0.82, len(distinct)) if len(distinct) > 1 else [0.3]
-    return {value: to_hex(scale(place)) for value, place in zip(distinct, places, strict=True)}
 
 
 def curves(table: pd.DataFrame, x: str = "beta", metrics: Sequence[str] | None = None) -> Figure:
@@ -74,9 +55,9 @@ def curves(table: pd.DataFrame, x: str = "beta", metrics: Sequence[str] | None =
     """
     metrics = check_metrics(table, x, metrics)
     stats, runs, values = summary(table, x, metrics), finished(table), ordered(table[x])
-    place, scale = _places(values)
+    place, scale = places_of(values)
     colour, at = colours(values), [place[value] for value in values]
-    figure, panels = _panels(len(metrics))
+    figure, panels = new_panels(len(metrics))
     for ax, metric in zip(panels, metrics, strict=True):
         rows, dots = stats[stats["metric"] == metric], runs[runs["metric"] == metric]
         mean, half = rows["mean"].to_numpy(), rows["half_width"].to_numpy()
@@ -88,14 +69,14 @@ def curves(table: pd.DataFrame, x: str = "beta", metrics: Sequence[str] | None =
         else:
             ax.errorbar(at, mean, half, color=INK, fmt="_", markersize=16, elinewidth=7, ecolor=FAINT)
         ax.scatter([place[v] for v in dots[x]], dots["value"], s=17, c=[colour[v] for v in dots[x]], lw=0, zorder=3)
-        _style(ax, title(metric), name(x))
+        dress(ax, title(metric), name(x))
         shown = values[:: -(-len(values) // 8)]
         ax.set_xticks([place[v] for v in shown], [short(v) for v in shown])
         ax.minorticks_off()
-        ax.set_xlim(_limits(at, scale))
+        ax.set_xlim(limits(at, scale))
         if not len(dots):
-            _empty(ax)
-    return _with_note(figure, table, x)
+            mark_empty(ax)
+    return with_note(figure, table, x)
 
 
 def rate_distortion(table: pd.DataFrame, by: str = "beta") -> Figure:
@@ -106,11 +87,11 @@ def rate_distortion(table: pd.DataFrame, by: str = "beta") -> Figure:
     runs = runs.reindex(columns=[by, "kl", "reconstruction"]).dropna()
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     ax = figure.add_subplot()
-    _style(ax, "", "Rate: KL(q(z|x) ‖ p(z)) (nats/image)")
+    dress(ax, "", "Rate: KL(q(z|x) ‖ p(z)) (nats/image)")
     ax.set_ylabel("Distortion: −log p(x|z) (nats/image)", fontsize=9, color=INK)
     if not len(runs):
-        _empty(ax)
-        return _with_note(figure, table, by)
+        mark_empty(ax)
+        return with_note(figure, table, by)
     means = runs.groupby(by, sort=False).mean().reindex([value for value in values if value in set(runs[by])])
     ax.plot(means["kl"], means["reconstruction"], color=QUIET, linewidth=1.2, zorder=2)
     ax.scatter(runs["kl"], runs["reconstruction"], s=20, c=[colour[v] for v in runs[by]], alpha=0.55, lw=0, zorder=3)
@@ -119,7 +100,7 @@ def rate_distortion(table: pd.DataFrame, by: str = "beta") -> Figure:
         ax.annotate(label(by, value), (kl, distortion), (7, 6), textcoords="offset points", fontsize=9, color=INK)
     ax.margins(x=0.12, y=0.12)
     _equal_elbo(ax)
-    return _with_note(figure, table, by)
+    return with_note(figure, table, by)
 
 
 def kl_per_latent(table: pd.DataFrame, by: str = "beta") -> Figure:
@@ -139,7 +120,7 @@ def kl_per_latent(table: pd.DataFrame, by: str = "beta") -> Figure:
     shades = shades.with_extremes(bad="#eceef0")
     top = np.nanmax(means, initial=0.0) or 1.0
     mesh = ax.pcolormesh(np.ma.masked_invalid(means), cmap=shades, vmin=0, vmax=top, edgecolor="white", linewidth=1.5)
-    _style(ax, "KL of each latent, largest first (nats/image)", "latent, by rank within its run")
+    dress(ax, "KL of each latent, largest first (nats/image)", "latent, by rank within its run")
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.invert_yaxis()
@@ -154,7 +135,7 @@ def kl_per_latent(table: pd.DataFrame, by: str = "beta") -> Figure:
     bar = figure.colorbar(mesh, ax=ax, pad=0.01, fraction=0.025, aspect=12)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, labelcolor=QUIET, length=0)
-    return _with_note(figure, table, by)
+    return with_note(figure, table, by)
 
 
 def learning_curves(
@@ -170,7 +151,7 @@ def learning_curves(
     check_seeds(history, by, "step")
     colour, bad = colours(history[by]), diverged(history)
     late = history["step"] >= history["step"].min() + 0.05 * (history["step"].max() - history["step"].min())
-    figure, panels = _panels(len(metrics), height=2.9)
+    figure, panels = new_panels(len(metrics), height=2.9)
     for ax, metric in zip(panels, metrics, strict=True):
         for (value, run), rows in history.groupby([by, "run"]):
             dashed = {"linestyle": (0, (4, 2)), "alpha": 0.9} if run in bad else {"alpha": 0.3}
@@ -178,7 +159,7 @@ def learning_curves(
         for value, shade in colour.items():
             mean = history[(history[by] == value) & ~history["run"].isin(bad)].groupby("step")[metric].mean()
             ax.plot(mean.index, mean, color=shade, linewidth=1.6, label=label(by, value))
-        _style(ax, title(metric), "step")
+        dress(ax, title(metric), "step")
         ax.margins(x=0)
         seen = np.isfinite(history[metric]) & ~history["run"].isin(bad)
         if (seen & late).any():
@@ -186,105 +167,7 @@ def learning_curves(
             ax.set_ylim(low - 0.04 * (high - low) - 1e-9, high + 0.04 * (high - low) + 1e-9)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=min(len(colour), 8),
                   frameon=False, fontsize=9, handlelength=1.4, labelcolor=INK)  # fmt: skip
-    return _with_note(figure, history, by)
-
-
-def image_grid(
-    images: Float[np.ndarray, "rows cols H W C"],
-    row_labels: Sequence[str] | None = None,
-    column_labels: Sequence[str] | None = None,
-    title: str | None = None,
-) -> Figure:
-    """Images in [0, 1], grey or RGB, as one mosaic of whole-number-enlarged pixels; what isn't a number is mid-grey."""
-    images = np.asarray(images, dtype=np.float32)
-    if images.ndim != 5 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        raise InputError(f"images must have shape [rows, cols, H, W, 1 or 3], not {list(images.shape)}")
-    rows, cols, _, width, _ = images.shape
-    for labels, count, what in ((row_labels, rows, "row"), (column_labels, cols, "column")):
-        if labels is not None and len(labels) != count:
-            raise InputError(f"{len(labels)} {what} labels for {count} {what}s of images")
-    point = GRID_DPI / 72
-    left = round(point * (1.1 * max(map(_text_width, row_labels)) + 14)) if row_labels else 0
-    top = round(point * (24 * bool(title) + (16 if column_labels else 0)))
-    target = min(1.4 * GRID_DPI, (WIDTH * GRID_DPI - left) / cols - 4)
-    mosaic = _mosaic(images, max(1, int(target // width)), gap=4)
-    across = max(left + mosaic.shape[1], round(point * (_text_width(title or "") * 1.4)))
-    down = top + mosaic.shape[0]
-    figure = Figure(figsize=(across / GRID_DPI, down / GRID_DPI), dpi=GRID_DPI)
-    ax = figure.add_axes((left / across, 0, mosaic.shape[1] / across, mosaic.shape[0] / down))
-    ax.imshow(mosaic, interpolation="nearest", aspect="auto")
-    ax.set_axis_off()
-    step_y, step_x = (mosaic.shape[0] - 4) / rows, (mosaic.shape[1] - 4) / cols
-    for row, text in enumerate(row_labels or ()):
-        ax.text(-8 * point, 4 + (row + 0.5) * step_y, text, ha="right", va="center", fontsize=9, color=INK)
-    for column, text in enumerate(column_labels or ()):
-        ax.text(4 + (column + 0.5) * step_x, -5 * point, text, ha="center", va="baseline", fontsize=9, color=INK)
-    if title:
-        figure.text(0, 1 - 13 * point / down, title, fontsize=10, weight="bold", color=INK, va="baseline")
-    return figure
-
-
-def _mosaic(images: np.ndarray, scale: int, gap: int) -> UInt8[np.ndarray, "height width 3"]:
-    """All images side by side, each pixel `scale` wide, with light gaps between and around them."""
-    images = np.round(255 * np.where(np.isfinite(images), np.clip(images, 0.0, 1.0), 0.6)).astype(np.uint8)
-    images = np.broadcast_to(images, (*images.shape[:-1], 3)).repeat(scale, axis=2).repeat(scale, axis=3)
-    rows, cols, height, width, _ = images.shape
-    framed = np.pad(images, ((0, 0), (0, 0), (gap, 0), (gap, 0), (0, 0)), constant_values=222)
-    sheet = framed.transpose(0, 2, 1, 3, 4).reshape(rows * (height + gap), cols * (width + gap), 3)
-    return np.pad(sheet, ((0, gap), (0, gap), (0, 0)), constant_values=222)
-
-
-def _places(values: Sequence[Any]) -> tuple[Mapping[Any, float], str]:
-    """Where each value lies on the axis, and the axis's scale: log, linear, or even spacing."""
-    if any(not is_number(value) or value <= 0 for value in values):
-        return {value: index for index, value in enumerate(values)}, "even"
-    return {value: float(value) for value in values}, "log" if values[-1] >= 8 * values[0] else "linear"
-
-
-def _limits(at: Sequence[float], scale: str) -> tuple[float, float]:
-    """The axis's ends: room for every value, also for one whose runs all diverged."""
-    if scale == "log":
-        edge = (at[-1] / at[0]) ** 0.06
-        return at[0] / edge, at[-1] * edge
-    edge = max(0.06 * (at[-1] - at[0]), 0.4 if scale == "even" or len(at) == 1 else 0.0)
-    return at[0] - edge, at[-1] + edge
-
-
-def _with_note(figure: Figure, frame: pd.DataFrame, by: str) -> Figure:
-    """Adds a line that says which runs diverged, if any did."""
-    lost = {value: counts(frame, by, value) for value in ordered(frame[by])}
-    notes = [f"{runs_text(*count)} at {label(by, value)}" for value, count in lost.items() if count[0]]
-    if notes:
-        figure.supxlabel(textwrap.fill("Not in the means: " + "; ".join(notes), 120), x=0.01, ha="left", fontsize=9,
-                         color="#a03b1f")  # fmt: skip
-    return figure
-
-
-def _panels(count: int, height: float = 2.5) -> tuple[Figure, list[Axes]]:
-    """A figure of the standard width with `count` panels, two or three to a row."""
-    cols = 3 if count == 3 or count > 4 else max(1, min(count, 2))
-    rows = max(1, -(-count // cols))
-    figure = Figure(figsize=(WIDTH, rows * height), layout=ConstrainedLayoutEngine(hspace=0.08, wspace=0.06))
-    return figure, [figure.add_subplot(rows, cols, index + 1) for index in range(count)]
-
-
-def _style(ax: Axes, heading: str, xlabel: str) -> None:
-    ax.set_title(heading, loc="left", fontsize=9, weight="bold", color=INK)
-    ax.set_xlabel(xlabel, fontsize=9, color=INK)
-    ax.tick_params(labelsize=8.5, labelcolor=INK, color=QUIET, length=3)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color(QUIET)
-    ax.grid(axis="y", color=FAINT, linewidth=0.6)
-    ax.set_axisbelow(True)
-    for axis in (ax.xaxis, ax.yaxis):
-        if isinstance(axis.get_major_formatter(), ScalarFormatter):
-            axis.set_major_formatter(ScalarFormatter(useOffset=False))
-    ax.yaxis.set_major_locator(MaxNLocator(5))
-
-
-def _empty(ax: Axes) -> None:
-    ax.set_yticks([])
-    ax.text(0.5, 0.5, "no finite value", transform=ax.transAxes, ha="center", va="center", fontsize=9, color=QUIET)
+    return with_note(figure, history, by)
 
 
 def _equal_elbo(ax: Axes) -> None:
@@ -302,8 +185,3 @@ def _equal_elbo(ax: Axes) -> None:
             ax.text(*at, f"ELBO {-total:g}".replace("-", "−"), fontsize=7.5, color=QUIET, ha="right", va="bottom",
                     rotation=-45, rotation_mode="anchor", transform_rotates_text=True, zorder=1)  # fmt: skip
     ax.set(xlim=(left, right), ylim=(bottom, top))
-
-
-def _text_width(text: str) -> float:
-    """Width in points at 9 pt, of the longest line."""
-    return max((TextPath((0, 0), line, size=9).get_extents().width for line in text.split("\n") if line), default=0.0)
