@@ -80,7 +80,7 @@ def test_load_run_rebuilds_the_method_and_its_parameters(swept):
     mean = run.method.encode(run.params_of(0), batch).mean
     measured = run.results.set_index(["run", "metric"])["value"]
     assert (np.asarray(mean).var(axis=0) > 0.01).sum() == measured[0, "active_units"]
-    assert len(run.history) == 6 * 100
+    assert len(run.history) == 6 * 30
 
 
 def test_an_unfinished_sweep_is_continued_and_a_finished_one_kept(swept, monkeypatch, capsys):

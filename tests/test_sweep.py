@@ -31,6 +31,13 @@ def quick(runs, method=METHOD, **options):
 RUNS = grid(METHOD.hyper, 2, beta=[0.5, 4, 16])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def segments_of_one_step():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sweep, "SHORTEST_SEGMENT", 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def mapped():
     return quick(RUNS, chunk=1)
@@ -196,7 +203,7 @@ from vaejax.data import load
 method = build("beta_vae", (8, 8, 1), "mlp", latents=3, width=16)
 runs = grid(method.hyper, 2, beta=[0.5, 4, 16])
 told = lambda progress: print(progress.done, flush=True)
-fit(method, load("digits"), runs, steps=300, batch_size=16, workdir=sys.argv[1], on_progress=told, save_every=0.02)
+fit(method, load("digits"), runs, steps=1000, batch_size=16, workdir=sys.argv[1], on_progress=told, save_every=0.02)
 print("end", flush=True)
 """
 
@@ -214,8 +221,8 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(tmp_path):
         process.kill()
         process.wait()
     subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=True, capture_output=True)
-    never = quick(RUNS, steps=300, mesh=None)
-    resumed = quick(RUNS, steps=300, mesh=None, workdir=tmp_path, on_progress=lambda _: pytest.fail("trained again"))
+    never = quick(RUNS, steps=1000, mesh=None)
+    resumed = quick(RUNS, steps=1000, mesh=None, workdir=tmp_path, on_progress=lambda _: pytest.fail("trained again"))
     same(resumed, never)
     assert set(pd.read_csv(tmp_path / "runs.csv")["status"]) == {"finished"}, moments
 

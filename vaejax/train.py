@@ -5,10 +5,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Key
 
 from vaejax.data.source import Data
-from vaejax.method import Batch, Hyper, Method, Metrics, State
+from vaejax.method import Batch, Hyper, Method, Metrics, Params, State
 
 Sample = Callable[[Data, Key[Array, ""]], Batch]
 
@@ -30,17 +30,25 @@ def train_step(method: Method, sample: Sample, hyper: Hyper, data: Data, state: 
     data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     batch = sample(data, data_key)
     gradients, metrics = jax.grad(method.loss, has_aux=True)(state.params, hyper, batch, noise_key, state.step)
-    updates, opt_state = method.optimizer(hyper).update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    fine = jnp.isfinite(metrics["loss"])
-    for gradient in jax.tree.leaves(gradients):
-        fine &= jnp.isfinite(gradient).all()
+    fine = jnp.isfinite(metrics["loss"]) & _finite(gradients)
 
-    def keep(new, old):
-        return jax.tree.map(lambda new, old: jnp.where(fine, new, old), new, old)
+    def update(gradients: Params, state: State) -> State:
+        updates, opt_state = method.optimizer(hyper).update(gradients, state.opt_state, state.params)
+        return State(state.step + 1, state.key, optax.apply_updates(state.params, updates), opt_state)
 
-    kept = keep((state.step + 1, params, opt_state), (state.step, state.params, state.opt_state))
-    return State(kept[0], state.key, *kept[1:]), {**metrics, "loss": jnp.where(fine, metrics["loss"], jnp.nan)}
+    # A branch, not a select over all arrays: 34 instead of 52 ms a step for the MLP of 5 million parameters on one core
+    # (33 without any freezing). Under vmap it becomes that select.
+    state = jax.lax.cond(fine, update, lambda gradients, state: state, gradients, state)
+    return state, {**metrics, "loss": jnp.where(fine, metrics["loss"], jnp.nan)}
+
+
+def _finite(gradients: Params) -> Bool[Array, ""]:
+    """Whether every gradient is a number: then so are the sums of columns, which are read at the speed of memory.
+
+    `isfinite(...).all()` takes 3 ms more for 5 million parameters. Sums that overflow count as not finite.
+    """
+    columns = [leaf.reshape(*leaf.shape[:1], -1) for leaf in map(jnp.atleast_1d, jax.tree.leaves(gradients))]
+    return jnp.isfinite(sum((jnp.ones(len(leaf)) @ leaf).sum() for leaf in columns))
 
 
 def train(method: Method, sample: Sample, steps: int, hyper: Hyper, data: Data, state: State) -> tuple[State, Metrics]:
