@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from experiments import script
-from vaejax.data import RENDERED, load
+from vaejax.data import is_rendered, load
 from vaejax.errors import InputError
 from vaejax.folder import claim, write_table
 from vaejax.measure import measure
@@ -135,7 +135,7 @@ def main(config: Config) -> None:
 
 def image_size(config: Config) -> int | None:
     """The size of rendered images; None for a source that has its own."""
-    if config.size is None and config.source in RENDERED:
+    if config.size is None and is_rendered(config.source):
         return 64 if config.preset == "paper" else 32
     return config.size
 

@@ -15,8 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vaejax.data import SOURCES, Arrays, Factors, arrays, load
+import vaejax
+from vaejax.data import RENDERED, SOURCES, Arrays, Factors, arrays, load
 from vaejax.errors import InputError
+from vaejax.measure import measure
+from vaejax.methods import build
 
 ROOT = Path(__file__).parents[1]
 MNIST_TRAIN = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]  # images of each digit, as published
@@ -110,6 +113,27 @@ def test_sprites_take_a_size():
     assert source.shape == (32, 32, 1)
     assert load("sprites").shape == (64, 64, 1)
     assert load("sprites", "test").size == source.size
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_rendered_sources_load_by_name(name):
+    assert {*RENDERED} == {"sprites", "color_sprites", "noisy_sprites", "shapes3d", "rectangles"} <= {*SOURCES}
+    source = load(name, size=16)
+    assert isinstance(source, Factors) and source.name == name and source.joint is None
+    assert source.shape[:2] == (16, 16) and source.size == np.prod(source.sizes)
+    assert load(name, "test", size=16) is source and load(name).shape[0] == 64
+    assert load(f"{name}+correlated:0,1,0.2", size=16).name.startswith(name)
+
+
+@pytest.mark.parametrize("name", ["shapes3d+correlated:floor_hue,wall_hue,0.2", "noisy_sprites+excluding:shape=0"])
+def test_rendered_sources_are_trained_on_and_measured(name):
+    source = load(name, size=8)
+    method = build("beta_vae", source.shape, network="mlp", latents=2, width=8)
+    runs = vaejax.grid(method.hyper, 1, beta=[1, 4])
+    result = vaejax.fit(method, source, runs, steps=3, batch_size=4)
+    assert result.status == ["finished", "finished"] and np.isfinite(result.history["loss"]).all()
+    table = measure(method, source, result.params, images=50)
+    assert np.isfinite(table["value"]).all()
 
 
 def test_digits():

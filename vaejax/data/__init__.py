@@ -8,25 +8,38 @@ from collections.abc import Callable
 from typing import Any, overload
 
 from vaejax.data.arrays import SPLITS, arrays, check_split
+from vaejax.data.correlated import correlated
 from vaejax.data.digits import digits
 from vaejax.data.dsprites import dsprites
+from vaejax.data.excluding import excluding
+from vaejax.data.names import changed, split_name
 from vaejax.data.npz import npz
-from vaejax.data.source import Arrays, Data, Factors, Source, Streamed
+from vaejax.data.nuisance import color_sprites, noisy_sprites
+from vaejax.data.rectangles import rectangles
+from vaejax.data.shapes3d import shapes3d
+from vaejax.data.source import Arrays, Data, Factors, Joint, Source, Streamed
 from vaejax.data.sprites import sprites
 from vaejax.data.stream import stream_npz, stream_tfds
 from vaejax.data.tfds import tfds
 from vaejax.errors import InputError
 from vaejax.method import Batch
 
-RENDERED: dict[str, Callable[..., Factors]] = {"sprites": sprites}  # (size) -> source; no files, no splits
+RENDERED: dict[str, Callable[..., Factors]] = {  # (size) -> source; no files, no splits
+    "sprites": sprites,
+    "color_sprites": color_sprites,
+    "noisy_sprites": noisy_sprites,
+    "shapes3d": shapes3d,
+    "rectangles": rectangles,
+}
 BUNDLED: dict[str, Callable[[str], Source]] = {"digits": digits}  # (split) -> source
 FILES: dict[str, Callable[[str, str], Source]] = {"dsprites:": dsprites, "npz:": npz}  # (path, split) -> source
 STREAMS: dict[str, Callable[[str, str, int], Streamed]] = {"npz:": stream_npz}  # (path, split, window) -> source
 SOURCES: dict[str, Callable[..., Any]] = {**RENDERED, **BUNDLED, **FILES}  # any other name is tensorflow-datasets'
 
 __all__ = [
-    "SOURCES", "SPLITS", "Arrays", "Batch", "Data", "Factors", "Source", "Streamed",
-    "arrays", "digits", "dsprites", "load", "npz", "sprites", "tfds",
+    "RENDERED", "SOURCES", "SPLITS", "Arrays", "Batch", "Data", "Factors", "Joint", "Source", "Streamed",
+    "arrays", "color_sprites", "correlated", "digits", "dsprites", "excluding", "is_rendered", "load", "noisy_sprites",
+    "npz", "rectangles", "shapes3d", "sprites", "tfds",
 ]  # fmt: skip
 
 
@@ -46,11 +59,15 @@ def load(
     """A source by its name.
 
     Args:
-      name: `sprites` (rendered), `digits` (scikit-learn's), `dsprites:PATH.npz` (see `vaejax.data.dsprites`),
-        `npz:PATH` (your own images; see `vaejax.data.npz` for the format), or a data set of tensorflow-datasets by its
-        own name (`mnist`, `cifar10`, `smallnorb`, ...; see `vaejax.data.tfds`).
-      split: `train` or `test`; tensorflow-datasets' own names for theirs. The whole population of `sprites` and
-        `dsprites:` is in both.
+      name: one of `RENDERED` (`sprites`, `color_sprites`, `noisy_sprites`, `shapes3d`, `rectangles`), `digits`
+        (scikit-learn's), `dsprites:PATH.npz` (see `vaejax.data.dsprites`), `npz:PATH` (your own images; see
+        `vaejax.data.npz` for the format), or a data set of tensorflow-datasets by its own name (`mnist`, `cifar10`,
+        `smallnorb`, ..., or `shapes3d:2.0.0` for the published images; see `vaejax.data.tfds`).
+        After a source with factors, `+correlated:x,y,0.2` draws two factors together, with this sigma (see
+        `vaejax.data.correlated`), and `+excluding:shape=2,x=16-31` removes the combinations in which all of these
+        factors have such values (see `vaejax.data.excluding`); both may be repeated (see `vaejax.data.names`).
+      split: `train` or `test`; tensorflow-datasets' own names for theirs. The whole population of a rendered source
+        and of `dsprites:` is in both, but what `+excluding` removes is the test split.
       data_dir: where tensorflow-datasets' data sets are prepared; None is its own default. Others don't need it.
       size: height and width of rendered images in pixels; None is the source's own.
       window: None puts all images on the device. A number leaves them on the disk, for data that is larger than the
@@ -59,10 +76,19 @@ def load(
 
     Raises:
       InputError: an unknown name or split, a size where nothing is rendered, a file or data set that can't be used, a
-        window where nothing is read from the disk, or of no images, or of all.
+        window where nothing is read from the disk, or of no images, or of all; a change that can't be read, or that
+        the source can't take.
     """
-    if size is not None and name not in RENDERED:
+    if size is not None and not is_rendered(name):
         raise InputError(f"{name}: only rendered sources take a size ({', '.join(RENDERED)}); leave it out")
+    base, changes = split_name(name, RENDERED)
+    if changes:
+        if window is not None:
+            raise InputError(f"{name} takes no window, because nothing is read from the disk; leave it out")
+        source = load(base, split, data_dir, size)
+        if not isinstance(source, Factors):
+            raise InputError(f"{name}: {base} is no full grid of factors, so their distribution can't be changed")
+        return changed(source, changes, split)
     if window is not None:
         return load_streamed(name, split, data_dir, window)
     if name in RENDERED:
@@ -74,6 +100,11 @@ def load(
     if prefix + colon in FILES:
         return FILES[prefix + colon](path, split)
     return tfds(name, split, data_dir)
+
+
+def is_rendered(name: str) -> bool:
+    """Whether this source draws its images, in any size; the name may have changes, as in `load`."""
+    return split_name(name, RENDERED)[0] in RENDERED
 
 
 def load_streamed(name: str, split: str, data_dir: str | None, window: int) -> Streamed:

@@ -40,8 +40,12 @@ class Factors(NamedTuple):
     Fields: those of `Arrays`, and
       sizes: how many values each of the K factors has.
       names: what the factors are called.
-      render: `(factors: Int[n, K]) -> Float[n, H, W, C]`.
-      sample_factors: `(key, n) -> Int[n, K]`, uniform and independent.
+      render: `(factors: Int[n, K]) -> Float[n, H, W, C]`, of any combination.
+      sample_factors: `(key, n) -> Int[n, K]`, distributed as those of `sample`.
+      joint: how they are distributed; None where every combination is as likely as any other.
+
+    Indices count the combinations that there are: `size` is the product of `sizes`, but for sources from which some
+    were removed (`vaejax.data.excluding`).
     """
 
     name: str
@@ -54,6 +58,21 @@ class Factors(NamedTuple):
     names: tuple[str, ...]
     render: Callable[[Int[Array, "n K"]], Float[Array, "n H W C"]]
     sample_factors: Callable[[Key[Array, ""], int], Int[Array, "n K"]]
+    joint: "Joint | None" = None
+
+
+class Joint(NamedTuple):
+    """A distribution of factors in which some depend on each other; the rest are uniform and independent of them.
+
+    Fields:
+      source: the same images, uniformly distributed.
+      columns: the numbers of the factors that depend on each other, ascending.
+      weights: the probability of each combination of their values, an axis for each; 0 where it was removed.
+    """
+
+    source: Factors
+    columns: tuple[int, ...]
+    weights: Float[np.ndarray, "..."]
 
 
 class Streamed(NamedTuple):
@@ -97,3 +116,9 @@ def draw(key: Key[Array, ""], n: int, size: int) -> Int[Array, " n"]:
 def factors_of(index: Int[Array, " n"], sizes: tuple[int, ...]) -> Int[Array, "n K"]:
     """The factor values of the index-th combination, the last factor fastest."""
     return jnp.stack(jnp.unravel_index(index, sizes), axis=-1)
+
+
+def index_of(factors: Int[Array, "n K"], sizes: tuple[int, ...]) -> Int[Array, " n"]:
+    """Which combination these factor values are: the inverse of `factors_of`."""
+    strides = np.cumprod((1, *sizes[:0:-1]))[::-1]
+    return (factors * jnp.asarray(strides.copy(), factors.dtype)[None]).sum(axis=-1)

@@ -34,9 +34,9 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, Int, Key, UInt32
 
+from vaejax.data.polygon import fill
 from vaejax.data.source import Data, Factors, draw, factors_of
 from vaejax.errors import InputError
 from vaejax.method import Batch
@@ -102,7 +102,7 @@ def render(factors: Int[Array, "n 5"], size: int = SIDE) -> Float[Array, "n size
     pixel = PIXEL * SIDE // size
     centre = jnp.asarray(_centres())[factors[:, 3:]]
     first = jnp.round(centre / pixel).astype(int) - size // 4
-    rows = _fill(_corners(factors, centre) * (size / SIDE) - first[:, None], size // 2)
+    rows = fill(_corners(factors, centre) * (size / SIDE) - first[:, None], size // 2)
     return _spread(rows, first, size)[..., None]
 
 
@@ -159,22 +159,6 @@ def _corners(factors: Int[Array, "n 5"], centre: Int[Array, "n 2"]) -> Float[Arr
     outline = jnp.asarray(_outlines())[factors[:, 0], factors[:, 2]]
     exact = centre[:, None] + tenths[:, None, None] * outline
     return ((exact + (1 << FRACTION_BITS - 1)) >> FRACTION_BITS) / SUBPIXEL
-
-
-def _fill(corners: Float[Array, "n V 2"], side: int) -> UInt32[Array, "n side"]:
-    """The inside of polygons on a grid of side x side pixels, one word for each row: bit i is the i-th pixel.
-
-    Every edge that crosses the line through a row's centres inverts all pixels to the right of the crossing, so what
-    is inverted an odd number of times is inside: the even-odd rule, for 32 pixels in one operation.
-    """
-    x, y = corners[..., None, 0], corners[..., None, 1]
-    x_next, y_next = jnp.roll(x, -1, axis=1), jnp.roll(y, -1, axis=1)
-    slope = (x_next - x) / jnp.where(y_next == y, 1, y_next - y)
-    row = jnp.arange(side)[None, None, :] + 0.5
-    crossed = (y < row) != (y_next < row)
-    first = jnp.where(crossed, jnp.ceil(x + slope * (row - y) - 0.5), 0)  # the first centre that is not on the left
-    inverted = jnp.where(crossed, jnp.uint32(2**32 - 1), 0) << first.astype(jnp.uint32)
-    return lax.reduce(inverted, np.uint32(0), lax.bitwise_xor, (1,))
 
 
 def _spread(rows: UInt32[Array, "n h"], first: Int[Array, "n 2"], size: int) -> Float[Array, "n size size"]:

@@ -1,0 +1,89 @@
+"""The part of a source's name that changes how its factors are distributed.
+
+    sprites+correlated:x,y,0.2                     two factors and sigma; see `vaejax.data.correlated`
+    sprites+excluding:shape=2,x=16-31              all of these together; see `vaejax.data.excluding`
+    shapes3d+excluding:floor_hue=0/5-7             0, 5, 6 and 7
+    sprites+excluding:shape=2+excluding:scale=0+correlated:x,y,0.4
+
+Parts may follow one another in any order. Factors are named by their names or numbers, values by their numbers.
+"""
+
+import re
+from collections.abc import Collection
+
+from vaejax.data.correlated import correlated
+from vaejax.data.excluding import Where, excluding
+from vaejax.data.source import Factors
+from vaejax.errors import InputError, choose
+
+HOW = {
+    "correlated": "write +correlated:FACTOR,FACTOR,SIGMA, for example +correlated:x,y,0.2",
+    "excluding": "write +excluding:FACTOR=VALUES,..., for example +excluding:shape=2,x=16-31",
+}
+PART = re.compile(r"\+(?=[a-z_]+(?:[:+]|$))")
+RUN = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")  # a value, or the first and the last of several
+
+
+def split_name(name: str, known: Collection[str]) -> tuple[str, list[str]]:
+    """The name of a source, and what is to be changed of it; a `+` may also belong to a path, or to another's name.
+
+    Args:
+      known: sources in whose names there is no `+`.
+    """
+    first, *parts = PART.split(name)
+    return (first, parts) if first in known or any(part.partition(":")[0] in HOW for part in parts) else (name, [])
+
+
+def changed(source: Factors, parts: list[str], split: str) -> Factors:
+    """The source after the changes; what `excluding` removes is the test split.
+
+    Raises:
+      InputError: a change that can't be read, or that the source can't take.
+    """
+    pairs, where = [], []
+    for part in parts:
+        kind, _, text = part.partition(":")
+        choose(HOW, kind, "change of a source")
+        if kind == "excluding":
+            where.append(_where(part, text))
+        else:
+            pairs.append(_pair(part, text))
+    source = excluding(source, *where, split=split) if where else source
+    for first, second, sigma in pairs:
+        source = correlated(source, (first, second), sigma)
+    return source
+
+
+def _pair(part: str, text: str) -> tuple[str | int, str | int, float]:
+    """`x,y,0.2`.
+
+    Raises:
+      InputError: it isn't two factors and a number.
+    """
+    try:
+        first, second, sigma = text.split(",")
+        return _factor(first), _factor(second), float(sigma)
+    except ValueError as error:
+        raise InputError(f"+{part} can't be read; {HOW['correlated']}") from error
+
+
+def _where(part: str, text: str) -> Where:
+    """`shape=2,x=16-31`.
+
+    Raises:
+      InputError: it isn't factors with whole numbers, or a factor is there twice.
+    """
+    where: dict[str | int, list[int]] = {}
+    for item in text.split(","):
+        factor, _, values = item.partition("=")
+        runs = [RUN.fullmatch(run) for run in values.split("/")]
+        if not factor or _factor(factor) in where or not all(runs):
+            raise InputError(f"+{part} can't be read; {HOW['excluding']}")
+        spans = [range(int(run[1]), int(run[2] or run[1]) + 1) for run in runs if run]
+        where[_factor(factor)] = [value for span in spans for value in span]
+    return where
+
+
+def _factor(text: str) -> str | int:
+    """A factor's number where it is one, else its name."""
+    return int(text) if text.isdigit() else text
