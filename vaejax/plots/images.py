@@ -30,11 +30,11 @@ def image_grid(
         if labels is not None and len(labels) != count:
             raise InputError(f"{len(labels)} {what} labels for {count} {what}s of images")
     point = GRID_DPI / 72
-    left = round(point * (1.1 * max(map(_text_width, row_labels)) + 14)) if row_labels else 0
+    left = round(point * (1.1 * max(map(text_width, row_labels)) + 14)) if row_labels else 0
     top = round(point * (24 * bool(title) + (16 if column_labels else 0)))
     target = min(1.4 * GRID_DPI, (WIDTH * GRID_DPI - left) / cols - 4)
     mosaic = _mosaic(images, max(1, int(target // width)), gap=4)
-    across = max(left + mosaic.shape[1], round(point * (_text_width(title or "") * 1.4)))
+    across = max(left + mosaic.shape[1], round(point * (text_width(title or "") * 1.4)))
     down = top + mosaic.shape[0]
     figure = Figure(figsize=(across / GRID_DPI, down / GRID_DPI), dpi=GRID_DPI)
     ax = figure.add_axes((left / across, 0, mosaic.shape[1] / across, mosaic.shape[0] / down))
@@ -60,6 +60,6 @@ def _mosaic(images: np.ndarray, scale: int, gap: int) -> UInt8[np.ndarray, "heig
     return np.pad(sheet, ((0, gap), (0, gap), (0, 0)), constant_values=222)
 
 
-def _text_width(text: str) -> float:
+def text_width(text: str) -> float:
     """Width in points at 9 pt, of the longest line."""
     return max((TextPath((0, 0), line, size=9).get_extents().width for line in text.split("\n") if line), default=0.0)
