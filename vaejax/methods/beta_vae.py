@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from vaejax.distributions import Bernoulli, Family
 from vaejax.method import Method, Network
+from vaejax.methods.elbo import elbo_terms
 from vaejax.methods.vae import vae
-from vaejax.objectives import kl_per_latent, reconstruction
 
 
 class Hyper(NamedTuple):
@@ -27,10 +27,8 @@ def beta_vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli)
 
     def loss(params, hyper, batch, key, step):
         del step
-        posterior = base.encode(params, batch)
-        rate = kl_per_latent(posterior).sum(axis=-1)
-        distortion = reconstruction(base.decode(params, posterior.sample(key)), batch.x)
-        loss = (distortion + hyper.beta * rate).mean()
-        return loss, {"loss": loss, "reconstruction": distortion.mean(), "kl": rate.mean()}
+        terms = elbo_terms(base, params, batch, key)
+        loss = (terms.distortion + hyper.beta * terms.rate).mean()
+        return loss, terms.metrics(loss)
 
     return base._replace(hyper=Hyper(), loss=loss)

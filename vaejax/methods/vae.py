@@ -11,8 +11,8 @@ import optax
 
 from vaejax.distributions import Bernoulli, Family, Gaussian
 from vaejax.method import Method, Network
+from vaejax.methods.elbo import elbo_terms
 from vaejax.methods.encoder_decoder import encoder_decoder
-from vaejax.objectives import kl_per_latent, reconstruction
 
 
 class Hyper(NamedTuple):
@@ -24,14 +24,12 @@ class Hyper(NamedTuple):
 def vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
 
-    init, encode, decode = encoder_decoder(encoder, decoder, Gaussian, likelihood)
+    model = encoder_decoder(encoder, decoder, Gaussian, likelihood)
 
     def loss(params, hyper, batch, key, step):
         del hyper, step
-        posterior = encode(params, batch)
-        rate = kl_per_latent(posterior).sum(axis=-1)
-        distortion = reconstruction(decode(params, posterior.sample(key)), batch.x)
-        loss = (distortion + rate).mean()
-        return loss, {"loss": loss, "reconstruction": distortion.mean(), "kl": rate.mean()}
+        terms = elbo_terms(model, params, batch, key)
+        loss = (terms.distortion + terms.rate).mean()
+        return loss, terms.metrics(loss)
 
-    return Method(Hyper(), init, loss, encode, decode, lambda hyper: optax.adam(hyper.learning_rate))
+    return Method(Hyper(), model.init, loss, model.encode, model.decode, lambda hyper: optax.adam(hyper.learning_rate))
