@@ -13,8 +13,7 @@ import numpy as np
 
 Contending = tuple[Callable[[int], dict[str, Any] | None], dict[str, Any]]
 IMAGES = 10_000
-STRIDE = 10  # steps in one call of a compiled program
-FACTORS = (3, 6, 40, 32, 32)  # values of each factor of dSprites
+STRIDE = 5  # steps in one call of a compiled program
 
 
 def use_devices(count: int) -> None:
@@ -219,8 +218,11 @@ def naive(path: str, network: str, side: int, width: int, batch: int) -> Contend
     with np.load(path) as file:
         source = vaejax.data.arrays("benchmark", file["images"])
     method = vaejax.beta_vae(Encoder(), Decoder())
-    key, data = jax.random.key(0), source.data
-    state = vaejax.train.init(method, method.hyper, key, source.sample(data, key, batch))
+    data, blank = source.data, vaejax.Batch(jax.numpy.zeros((1, *source.shape)))
+    params = drawn(jax.eval_shape(lambda key: method.init(key, blank), jax.random.key(0)))
+    state = vaejax.State(
+        jax.numpy.zeros((), int), jax.random.key(0), params, method.optimizer(method.hyper).init(params)
+    )
     steps = partial(vaejax.train.train, method, lambda data, key: source.sample(data, key, batch), 1)
     program = jax.jit(steps)
 
@@ -271,48 +273,29 @@ def sweep(
     return advance, {"stride": steps, "fixed": True, "units": models}
 
 
-def codes(runs: int, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Codes [runs, images, 10] that tell more or less of the factors int [images, 5]."""
-    random = np.random.default_rng(0)
-    factors = np.stack([random.integers(size, size=images) for size in FACTORS], axis=1)
-    mixing = random.normal(size=(runs, len(FACTORS), 10)) * (random.random((runs, len(FACTORS), 10)) < 0.3)
-    return ((factors / FACTORS) @ mixing + 0.1 * random.normal(size=(runs, images, 10))).astype(np.float32), factors
+def score(name: str, runs: int, cores: int, **sizes: int) -> Contending:
+    """A contender: one metric of the suite, of so many models' codes at once.
 
-
-def mig(runs: int, images: int) -> Contending:
-    """A contender: the MIG of all runs' codes, in one program."""
+    Args:
+      sizes: those of `experiments.originals.model`, whose first model the originals score.
+    """
+    use_devices(cores)
     import jax
 
-    from vaejax.metrics.mig import mutual_information_gap
+    from experiments import originals
+    from vaejax.metrics import Sizes, scores, suite
 
-    z, factors = map(jax.numpy.asarray, codes(runs, images))
-    program = jax.jit(jax.vmap(lambda z: mutual_information_gap(z, factors, max(FACTORS))))
-
-    def advance(n: int) -> dict[str, Any]:
-        for _ in range(n):
-            values = jax.block_until_ready(program(z))
-        return {"values": np.asarray(values).tolist()}
-
-    return advance, {"units": runs}
-
-
-def reference_mig(runs: int, images: int) -> Contending:
-    """A contender: the same by NumPy's histogram and scikit-learn, a pair at a time (as disentanglement_lib does)."""
-    from sklearn.metrics import mutual_info_score
-
-    z, factors = codes(runs, images)
-
-    def one(z: np.ndarray) -> float:
-        bins = [np.digitize(column, np.histogram(column, 20)[1][:-1]) for column in z.T]
-        information = np.array([[mutual_info_score(factor, code) for factor in factors.T] for code in bins])
-        second, best = np.sort(information, axis=0)[-2:]
-        entropy = [mutual_info_score(factor, factor) for factor in factors.T]
-        return float(np.mean((best - second) / entropy))
+    models = [originals.model(run, **sizes) for run in range(runs)]
+    z, _, z_test, _, cells, *_ = (np.stack(part) for part in zip(*models, strict=True))
+    if name not in suite.INTERVENTIONAL:
+        cells = cells[:, :0]
+    given = (z, models[0].factors, z_test, models[0].factors_test, cells, originals.GRID)
 
     def advance(n: int) -> dict[str, Any]:
         for _ in range(n):
-            values = [one(codes) for codes in z]
-        return {"values": values}
+            table = scores(*given, jax.random.key(0), sizes=Sizes(**sizes), metrics=(name,))
+        first = table[table["run"] == 0]
+        return {"values": dict(zip(first["metric"], first["value"].tolist(), strict=True))}
 
     return advance, {"units": runs}
 

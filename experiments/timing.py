@@ -210,7 +210,7 @@ def compare(
 ) -> Compared:
     """All contenders in turns of about so many seconds. One that fails at first is left out and named in `failed`.
 
-    There are up to two more rounds where others took more than QUIET of the cores; the quietest count.
+    There is one more round where others took more than QUIET of the cores in one; the quietest count.
     """
     failed: dict[str, str] = {}
     ready: list[tuple[Worker, Took, int]] = []
@@ -223,7 +223,7 @@ def compare(
                 ready.append((worker, *warm_up(worker.start(), seconds)))
             except Failed as error:
                 failed[contender.name] = str(error)
-        while ready and sum(others <= QUIET for others, _ in measured) < rounds and len(measured) < rounds + 2:
+        while ready and sum(others <= QUIET for others, _ in measured) < rounds and len(measured) < rounds + 1:
             say(f"round {len(measured) + 1}")
             measured.append(take_turns([(worker, steps) for worker, _, steps in ready]))
     measured = sorted(measured, key=lambda one: one[0])[:rounds]

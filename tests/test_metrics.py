@@ -1,4 +1,4 @@
-"""MIG: known answers, invariances, and the reference values of the unsupervised study's definitions."""
+"""MIG, and what all metrics share: the checks of their input, the table of their names."""
 
 import json
 
@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
 
-from vaejax import InputError
+from vaejax import InputError, metrics
 from vaejax.metrics import METRICS, mig
-from vaejax.metrics.mig import mutual_information
+from vaejax.metrics.checks import check, check_codes, check_pair
+from vaejax.metrics.information import discretise, mutual_information
 
 RNG = np.random.default_rng(0)
+CODES, EYE = np.ones((3, 2)), np.eye(3, 2, dtype=int)
 FACTORS = RNG.integers(0, [3, 4, 5], size=(5000, 3))
 
 
@@ -74,6 +76,43 @@ def test_bad_input_is_one_clear_line(z, factors, message):
         mig(z, factors)
 
 
-def test_the_first_key_of_every_metric_is_its_headline():
-    for name, metric in METRICS.items():
-        assert next(iter(metric(FACTORS, FACTORS))) == name
+def test_factor_values_are_numbered_and_constant_factors_left_out():
+    z = np.arange(8.0).reshape(4, 2)
+    factors = np.array([[7, 3, -1], [7, 9, 5], [7, 3, 5], [7, 4, 5]], np.int8)
+    codes, numbers = check("it", z, factors)
+    np.testing.assert_array_equal(codes, z)
+    np.testing.assert_array_equal(numbers, [[0, 0], [2, 1], [0, 1], [1, 1]])
+    assert check_codes("it", np.ones((3, 2), int)).dtype == np.float32
+
+
+def test_both_sets_number_values_alike():
+    train, test = np.array([[5, 1], [9, 1], [5, 1]]), np.array([[7, 2], [9, 1]])
+    z, factors, z_test, factors_test = check_pair("it", np.ones((3, 2)), train, np.ones((2, 2)), test)
+    assert factors.tolist() == [[0], [2], [0]]  # the second doesn't vary in training
+    assert factors_test.tolist() == [[1], [2]]
+    assert len(z) == 3 and len(z_test) == 2
+
+
+@pytest.mark.parametrize(
+    ("z", "factors", "z_test", "factors_test", "message"),
+    [
+        (CODES, EYE, np.ones((3, 1)), EYE, r"\(2 and 2\), not 1 and 2"),
+        (CODES, EYE, CODES, EYE[:2], "test set takes codes"),
+        (CODES, EYE * 0.5, CODES, EYE, "factors that are integers"),
+        (CODES * 1e39, EYE, CODES, EYE, "finite codes"),
+        (np.full((3, 2), "a"), EYE, CODES, EYE, "are numbers"),
+    ],
+)
+def test_sets_that_do_not_fit_are_refused(z, factors, z_test, factors_test, message):
+    with pytest.raises(InputError, match=message):
+        check_pair("it", z, factors, z_test, factors_test)
+
+
+def test_bins_are_those_of_numpy():
+    z = RNG.normal(size=(1000, 3)).astype(np.float32)
+    expected = [np.digitize(column, np.histogram(column, 20)[1][:-1]) - 1 for column in z.T]
+    np.testing.assert_array_equal(discretise(z), np.transpose(expected))
+
+
+def test_the_table_of_metrics_names_their_functions():
+    assert all(getattr(metrics, name) is metric and name in metrics.__all__ for name, metric in METRICS.items())

@@ -1,0 +1,143 @@
+"""Batches of codes in which one factor is held: what the interventional metrics are made of.
+
+`represent` maps factor values Int[B, K] to codes Float[B, D]: it renders and encodes, or, as `table` does, looks the
+codes up where those of every combination are known. Whatever follows the batch axis of the codes is kept, so that
+codes [B, R, D] of R runs go through at once and see the same draws.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from vaejax.data.source import draw, factors_of
+from vaejax.errors import InputError
+
+Tree = TypeVar("Tree")
+Represent = Callable[[Int[Array, "B K"]], Any]
+IMAGES = 4096  # about how many are represented at once
+
+
+def table(codes: Float[Array, "G ..."], sizes: tuple[int, ...]) -> Represent:
+    """`represent` that looks codes up in those of all combinations of factor values, the last factor fastest.
+
+    It is a pytree, so that under jit the codes are an argument and no constant of the program.
+
+    Raises:
+      InputError: another number of codes than of combinations.
+    """
+    if codes.shape[0] != np.prod(sizes):
+        raise InputError(
+            f"a table of codes for factors of sizes {tuple(sizes)} needs {np.prod(sizes)} rows, one for each "
+            f"combination, not {codes.shape[0]}"
+        )
+    strides = [int(np.prod(sizes[k + 1 :])) for k in range(len(sizes))]
+    return jax.tree_util.Partial(_look_up, jnp.asarray(codes), jnp.asarray(strides, jnp.int32))
+
+
+def _look_up(codes: Array, strides: Int[Array, " K"], factors: Int[Array, "B K"]) -> Array:
+    return codes[(factors * strides[None]).sum(axis=-1)]
+
+
+def subgrid(sizes: tuple[int, ...], most: int) -> tuple[Int[np.ndarray, " n"], tuple[int, ...]]:
+    """A regular part of the grid of factor values with at most so many combinations, which is a grid again.
+
+    Of the factor that has most values left, every second (third, ...) is kept, until few enough combinations are
+    left; by numbers that divide how many there are, unless that would more than halve it. At least two values remain.
+
+    Returns:
+      The indices of the combinations in the whole grid, the last factor fastest, and the sizes of the part.
+
+    Raises:
+      InputError: it can't be made as small as that.
+    """
+    steps = [1] * len(sizes)
+
+    def left() -> list[int]:
+        return [-(-size // step) for size, step in zip(sizes, steps, strict=True)]
+
+    while np.prod(left(), dtype=float) > most:
+        k = int(np.argmax(left()))
+        even = [step for step in range(steps[k] + 1, 2 * steps[k] + 1) if sizes[k] % step == 0]
+        steps[k] = min(even, default=steps[k] + 1)
+        if left()[k] < 2:
+            raise InputError(f"a grid of factors of sizes {tuple(sizes)} can't be thinned to {most} combinations")
+    index = np.ravel_multi_index(
+        np.ix_(*(np.arange(0, size, step) for size, step in zip(sizes, steps, strict=True))), sizes
+    )
+    return index.ravel(), tuple(left())
+
+
+def check_grid(name: str, represent: Represent, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Which factors vary.
+
+    Raises:
+      InputError: none does, or `represent` gives no codes [B, D], or some that are not finite.
+    """
+    varying = tuple(k for k, size in enumerate(sizes) if size > 1)
+    if not varying:
+        raise InputError(f"{name} needs at least one factor that varies, but sizes are {tuple(sizes)}")
+    if np.prod(sizes, dtype=float) >= 2**31:
+        raise InputError(f"{name} takes fewer than 2^31 combinations of factor values; thin the sizes {tuple(sizes)}")
+    codes = np.asarray(represent(combinations(jax.random.key(0), (2,), tuple(sizes))))
+    if codes.ndim != 2 or len(codes) != 2:
+        raise InputError(f"{name} needs a function from factors [B, K] to codes [B, D]; 2 rows gave {codes.shape}")
+    return varying
+
+
+def gather(
+    of_chunk: Callable[..., Any], represent: Represent, key: Key[Array, ""], points: int, each: int, **static: Any
+) -> Any:
+    """`of_chunk(represent, key, chunk, **static)` of `chunk` points at a time, joined to so many points.
+
+    It is compiled where `represent` is a pytree (`jax.tree_util.Partial`, such as `table` gives); else `represent` is
+    called as it is, so it may be any function, of NumPy too.
+
+    Args:
+      each: images of a point.
+    """
+    chunk = min(points, max(1, IMAGES // each))
+    call = partial(_compiled if isinstance(represent, jax.tree_util.Partial) else _called, of_chunk)
+    parts = [
+        call(represent, jax.random.fold_in(key, number), chunk, tuple(static.items()))
+        for number in range(-(-points // chunk))
+    ]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:points], *parts)
+
+
+def _called(of_chunk, represent, key, chunk, static):
+    return of_chunk(represent, key, chunk, **dict(static))
+
+
+_compiled = jax.jit(_called, static_argnums=(0, 3, 4))
+
+
+def which(key: Key[Array, ""], points: int, varying: tuple[int, ...]) -> Int[Array, " points"]:
+    """The factor that is held in every point."""
+    return jnp.asarray(varying)[jax.random.randint(key, (points,), 0, len(varying))]
+
+
+@partial(jax.jit, static_argnames=("shape", "sizes"))
+def combinations(key: Key[Array, ""], shape: tuple[int, ...], sizes: tuple[int, ...]) -> Int[Array, "*shape K"]:
+    """Independent and uniform factor values."""
+    index = draw(key, int(np.prod(shape)), int(np.prod(sizes)))
+    return factors_of(index, sizes).reshape(*shape, len(sizes))
+
+
+def hold(
+    factor: Int[Array, " points"], values: Int[Array, "points batch K"], at: Int[Array, "points batch K"]
+) -> Int[Array, "points batch K"]:
+    """`values`, but those of each point's factor are taken from `at`."""
+    return jnp.where(jnp.arange(values.shape[-1])[None, None] == factor[:, None, None], at, values)
+
+
+def per_run(function: Callable[..., Tree], *arrays: Float[Array, "... R D"]) -> Tree:
+    """`function` of every run's part of the arrays: one after another on a CPU, else all at once. Call it under jit."""
+    parts = tuple(jnp.moveaxis(array, -2, 0) for array in arrays)
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(lambda part: function(*part), parts)
+    return jax.vmap(function)(*parts)

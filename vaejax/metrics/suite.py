@@ -1,0 +1,286 @@
+"""Every disentanglement metric of every run of a sweep.
+
+`evaluate` encodes images of a source with the runs' encoders and hands the codes to `scores`. Any other representation
+(principal components, raw pixels, the true factors) is scored by calling `scores` with its codes. UDR compares runs of
+one setting with each other, so it isn't among these; `vaejax.measure` gives what needs no factors.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh
+from jaxtyping import Array, Float, Int, Key
+
+from vaejax.data.source import Factors, draw, factors_of
+from vaejax.errors import InputError, choose
+from vaejax.method import Method, Params
+from vaejax.metrics.beta_vae_score import guesses
+from vaejax.metrics.checks import check_pair
+from vaejax.metrics.codes import codes
+from vaejax.metrics.dci import dci_scores
+from vaejax.metrics.downstream import FEW, LABELS, MANY, few_label_accuracy
+from vaejax.metrics.explicitness import explicitness_of
+from vaejax.metrics.factor_vae_score import votes
+from vaejax.metrics.gaussian_total_correlation import gaussian_correlations
+from vaejax.metrics.info_mec import info_scores
+from vaejax.metrics.interventions import subgrid, table
+from vaejax.metrics.irs import robustness
+from vaejax.metrics.mig import mutual_information_gap
+from vaejax.metrics.mig_sup import code_gap
+from vaejax.metrics.modularity import modularity_of
+from vaejax.metrics.mutual_info_score import mean_mutual_information
+from vaejax.metrics.sap import attribute_predictability_gap
+from vaejax.strategy import Strategy, in_groups, over_runs, place
+from vaejax.sweep import check_sizes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Scores = dict[str, Float[np.ndarray, " R"]]
+TOGETHER = 8  # runs at once, so that memory doesn't grow with their number
+
+
+class Sizes(NamedTuple):
+    """How many samples the metrics take; the defaults are those of Locatello et al. 2019.
+
+    Fields:
+      train, test: images for the array metrics, and batches for the interventional ones.
+      batch: images of such a batch.
+      variance: images for the variances of the FactorVAE score.
+      grid: the most combinations of factor values whose codes the interventional metrics draw from; a larger grid is
+        thinned by `vaejax.metrics.subgrid`.
+    """
+
+    train: int = 10_000
+    test: int = 5_000
+    batch: int = 64
+    variance: int = 10_000
+    grid: int = 1_000_000
+
+
+STUDY = Sizes()  # the 737,280 images of dSprites are all encoded: half a minute a model on two cores
+LAPTOP = Sizes(grid=50_000)
+
+
+def _named(name: str, core: Callable[..., Float[Array, ""]]) -> Callable[..., dict[str, Float[Array, ""]]]:
+    return lambda *arrays: {name: core(*arrays)}
+
+
+# (z: Float[N, D], factors: Int[N, K], size) -> values of one run
+JITTED: dict[str, Callable[[Array, Array, int], dict[str, Float[Array, ""]]]] = {
+    "mig": _named("mig", mutual_information_gap),
+    "mig_sup": code_gap,
+    "modularity": _named("modularity", modularity_of),
+    "irs": _named("irs", lambda z, factors, size: robustness(z, factors)),
+    "info_mec": info_scores,
+    "gaussian_total_correlation": lambda z, factors, size: gaussian_correlations(z),
+    "mutual_info_score": _named("mutual_info_score", lambda z, factors, size: mean_mutual_information(z)),
+}
+
+
+def _downstream(z: Array, factors: Array, z_test: Array, factors_test: Array, sizes: tuple[int, ...]):
+    """The values of `vaejax.metrics.downstream`."""
+    labels = tuple(count for count in LABELS if count <= len(z)) or (len(z),)
+    accuracies = few_label_accuracy(z, factors, z_test, factors_test, max(sizes), labels)
+    of = dict(zip(labels, accuracies, strict=True))
+    values = {"downstream": of[labels[-1]], "labels": jnp.float32(labels[-1])}
+    if FEW in of and MANY in of:
+        values["efficiency"] = of[FEW] / of[MANY]
+    return values | {f"accuracy_{count}": accuracy for count, accuracy in of.items()}
+
+
+# (z: Float[N, D], factors: Int[N, K], z_test, factors_test, sizes of the factors) -> values of one run
+TESTED: dict[str, Callable[[Array, Array, Array, Array, tuple[int, ...]], dict[str, Float[Array, ""]]]] = {
+    "sap": _named("sap", lambda *arrays: attribute_predictability_gap(*arrays[:4], max(arrays[4]))),
+    "explicitness": _named("explicitness", lambda *arrays: explicitness_of(*arrays[:4], max(arrays[4]))),
+    "dci": dci_scores,
+    "downstream": _downstream,
+}
+INTERVENTIONAL = ("beta_vae_score", "factor_vae_score")
+NAMES = (*INTERVENTIONAL, *JITTED, *TESTED)
+
+
+def evaluate(
+    method: Method,
+    source: Factors,
+    params: Params,
+    key: Key[Array, ""],
+    *,
+    sizes: Sizes = STUDY,
+    metrics: Iterable[str] = NAMES,
+    chunk: int | None = None,
+    mesh: Mesh | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> "pd.DataFrame":
+    """The tidy table (`run`, `metric`, `value`) of these metrics of every run; see `scores`.
+
+    The images are the same for all runs: `sizes.train` and `sizes.test` of them with independent, uniform factors, and
+    those of the grid.
+
+    Args:
+      source: images with ground-truth factors, all combinations of them.
+      params: the runs' parameters, every leaf with a leading run axis, as in `Result.params`.
+      metrics: some of NAMES.
+      chunk, mesh: as in `vaejax.fit`.
+      on_progress: called on the host with how many metrics of runs are done and how many there are; encoding counts
+        as one.
+
+    Raises:
+      InputError: an unknown metric, a size below 1, or a source without the images of all combinations of its factors.
+    """
+    import pandas as pd
+
+    names = check_names(metrics)
+    check_sizes(**sizes._asdict())
+    if not isinstance(source, Factors) or np.prod(source.sizes) != source.size:
+        raise InputError(f"disentanglement is measured on all combinations of known factors, which {source.name} lacks")
+    train, test, later = jax.random.split(key, 3)
+    drawn = [draw(part, count, source.size) for part, count in ((train, sizes.train), (test, sizes.test))]
+    factors, factors_test = (np.asarray(factors_of(index, source.sizes)) for index in drawn)
+    index, index_test = map(np.asarray, drawn)
+    cells, grid = subgrid(source.sizes, sizes.grid) if set(names) & set(INTERVENTIONAL) else (index[:0], source.sizes)
+    runs = len(jax.tree.leaves(params)[0])
+    total, tables = runs * (len(names) + 1), []
+    for start in range(0, runs, TOGETHER):
+        some = jax.tree.map(lambda leaf, start=start: leaf[start : start + TOGETHER], params)
+        every = np.concatenate([index, index_test, cells])
+        found = codes(method, source, some, every, chunk=chunk, mesh=mesh)
+        before, here = start * (len(names) + 1), len(found)
+        if on_progress is not None:
+            on_progress(before + here, total)
+        z, z_test, cell_codes = np.split(found, [index.size, index.size + index_test.size], axis=1)
+        part = scores(
+            z, factors, z_test, factors_test, cell_codes, grid, later, sizes=sizes, metrics=names,
+            on_progress=on_progress and (lambda done, _, at=before + here: on_progress(at + done, total)),
+        )  # fmt: skip
+        tables.append(part.assign(run=part["run"] + start))
+    return pd.concat(tables, ignore_index=True)
+
+
+def scores(
+    z: Float[np.ndarray, "R N D"],
+    factors: Int[np.ndarray, "N K"],
+    z_test: Float[np.ndarray, "R M D"],
+    factors_test: Int[np.ndarray, "M K"],
+    cells: Float[np.ndarray, "R G D"],
+    grid: tuple[int, ...],
+    key: Key[Array, ""],
+    *,
+    sizes: Sizes = STUDY,
+    metrics: Iterable[str] = NAMES,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> "pd.DataFrame":
+    """The tidy table (`run`, `metric`, `value`) of these metrics of R representations.
+
+    The headline value of a metric has its name, any other is called METRIC_KEY (`dci_disentanglement`). The sample
+    sizes that were used are there as `samples_train`, `samples_test`, `samples_grid` and, of the interventional
+    metrics, `samples_batch` and `samples_variance`. All values of codes that are not finite are NaN.
+
+    Args:
+      z, factors: of the training images.
+      z_test, factors_test: of the test images.
+      cells: codes of all combinations of factor values of sizes `grid`, the last factor fastest; with no row where no
+        interventional metric is asked for.
+      sizes: `batch` and `variance`, and the numbers of batches; how many images there are is seen from the arrays.
+
+    Raises:
+      InputError: an unknown metric, arrays that don't fit, or no factor that varies.
+    """
+    import pandas as pd
+
+    names = check_names(metrics)
+    check_sizes(**sizes._asdict())
+    z, z_test, cells = (np.asarray(array, np.float32) for array in (z, z_test, cells))
+    factors, factors_test = np.asarray(factors), np.asarray(factors_test)
+    check_arrays(z, factors, z_test, factors_test)
+    blank = np.zeros((len(factors), 1)), np.zeros((len(factors_test), 1))
+    values, values_test = check_pair("the suite", blank[0], factors, blank[1], factors_test)[1::2]
+    finite = np.isfinite(z).all(axis=(1, 2)) & np.isfinite(z_test).all(axis=(1, 2))
+    layout, found, runs = _layout(len(z)), {}, len(z)
+    counts = tuple((np.concatenate([values, values_test]).max(axis=0) + 1).tolist())
+    shared = place((jnp.asarray(values), jnp.asarray(values_test)), layout.mesh)
+    rows = _rows(cells, grid) if set(names) & set(INTERVENTIONAL) else None
+    used = {"train": len(factors), "test": len(factors_test)}
+    if rows is not None:
+        used |= {"grid": cells.shape[1], "batch": sizes.batch, "variance": sizes.variance}
+    for number, name in enumerate(names):
+        if name in INTERVENTIONAL:
+            of_runs = _interventional(name, rows, grid, key, sizes)
+        else:
+            of_runs = in_groups(partial(_jitted, name, counts, layout.mesh, shared=shared), (z, z_test), layout)
+        found |= {label(name, key): np.where(finite, value, np.nan) for key, value in of_runs.items()}
+        if on_progress is not None:
+            on_progress((number + 1) * runs, len(names) * runs)
+    found |= {f"samples_{name}": np.full(runs, float(count)) for name, count in used.items()}
+    wide = pd.DataFrame({"run": range(runs), **found})
+    return wide.melt("run", var_name="metric").sort_values("run", kind="stable", ignore_index=True)
+
+
+def label(metric: str, key: str) -> str:
+    """What a table calls a value of a metric."""
+    return key if key == metric else f"{metric}_{key}"
+
+
+def check_names(metrics: Iterable[str]) -> tuple[str, ...]:
+    """The metrics that are asked for.
+
+    Raises:
+      InputError: one that the suite hasn't.
+    """
+    names = tuple(metrics)
+    for name in names:
+        choose(dict.fromkeys(NAMES), name, "metric")
+    return names
+
+
+def check_arrays(z: np.ndarray, factors: np.ndarray, z_test: np.ndarray, factors_test: np.ndarray) -> None:
+    """Nothing, where the arrays fit each other.
+
+    Raises:
+      InputError: they don't.
+    """
+    shapes = [array.shape for array in (z, factors, z_test, factors_test)]
+    fit = [len(shape) for shape in shapes] == [3, 2, 3, 2] and 0 not in sum(shapes, ())
+    if not fit or (shapes[0][0], *shapes[0][2:]) != (shapes[2][0], *shapes[2][2:]) or (
+        (shapes[0][1], shapes[2][1]) != (shapes[1][0], shapes[3][0]) or shapes[1][1] != shapes[3][1]
+    ):  # fmt: skip
+        raise InputError(
+            "the metrics take codes [R, N, D], factors [N, K], codes [R, M, D] and factors [M, K], not "
+            + ", ".join(map(str, shapes))
+        )
+
+
+def _layout(runs: int) -> Strategy:
+    """One run at a time on every CPU device, TOGETHER on every other."""
+    places = max(n for n in range(1, jax.device_count() + 1) if jax.device_count() % n == 0 and n <= runs)
+    mesh = jax.make_mesh((places,), ("runs",), axis_types=(AxisType.Auto,), devices=jax.devices()[:places])
+    chunk = 1 if jax.default_backend() == "cpu" else min(TOGETHER, -(-runs // places))
+    return Strategy(runs, chunk, mesh, "metrics")
+
+
+def _rows(cells: Float[np.ndarray, "R G D"], grid: tuple[int, ...]) -> Float[np.ndarray, "G R D"]:
+    if cells.ndim != 3 or cells.shape[1] != np.prod(grid):
+        raise InputError(f"a grid of sizes {tuple(grid)} needs codes [R, {np.prod(grid)}, D], not {cells.shape}")
+    return np.ascontiguousarray(np.swapaxes(cells, 0, 1))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _jitted(name: str, sizes: tuple[int, ...], mesh: Mesh, per_run: Any, shared: Any) -> dict[str, Float[Array, " R"]]:
+    def one(per_run: Any, shared: Any) -> dict[str, Float[Array, ""]]:
+        (z, z_test), (factors, factors_test) = per_run, shared
+        if name in JITTED:
+            return JITTED[name](z, factors, max(sizes))
+        return TESTED[name](z, factors, z_test, factors_test, sizes)
+
+    return over_runs(one, per_run, shared, mesh)
+
+
+def _interventional(name: str, rows: Any, grid: tuple[int, ...], key: Key[Array, ""], sizes: Sizes) -> Scores:
+    represent, varying = table(rows, grid), tuple(k for k, size in enumerate(grid) if size > 1)
+    asked = (represent, tuple(grid), key, varying, sizes.train, sizes.test, sizes.batch)
+    found = guesses(*asked) if name == "beta_vae_score" else votes(*asked, sizes.variance)
+    return jax.tree.map(np.asarray, found)
