@@ -1,0 +1,194 @@
+"""The runs of a study that one program can train: one method on one source, at all strengths and seeds.
+
+Every group has a folder of its own, as a sweep has (`vaejax.load_run` opens it), so a study that was stopped goes on
+where it was: finished groups are read, the one that was being trained is continued.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from experiments import script
+from vaejax import metrics
+from vaejax.data import Factors, is_rendered, load
+from vaejax.errors import InputError
+from vaejax.folder import claim, write_table
+from vaejax.measure import examples, measure
+from vaejax.method import Method
+from vaejax.methods import build
+from vaejax.metrics.suite import Sizes, evaluate
+from vaejax.metrics.udr import udr_scores
+from vaejax.strategy import plan
+from vaejax.sweep import Progress, Result, fit, grid
+
+UDR_IMAGES = 1000  # as in Locatello et al. 2019
+
+
+class Group(NamedTuple):
+    """What is trained at once.
+
+    Fields:
+      source: what `vaejax.data.load` takes: name and size.
+      model: what `vaejax.build` takes, without the shape.
+      strength: the hyperparameter that is varied, or None.
+      values: of it.
+      fixed: other hyperparameters.
+      measured_on: the name of the source that metrics are taken on; its factors are independent.
+    """
+
+    source: dict[str, Any]
+    model: dict[str, Any]
+    strength: str | None
+    values: tuple[float, ...]
+    fixed: dict[str, float]
+    measured_on: str
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        plain = "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in self.source["name"])
+        return f"{plain}-{self.model['method']}"
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """What `vaejax.grid` takes."""
+        return {**self.fixed, **({self.strength: self.values} if self.strength else {})}
+
+    def runs(self, seeds: int) -> int:
+        """How many runs it has."""
+        return seeds * max(1, len(self.values))
+
+
+class Training(NamedTuple):
+    """What all groups share."""
+
+    steps: int
+    batch_size: int
+    seeds: int
+    chunk: int | None
+
+
+def with_factors(name: str, size: int | None) -> Factors:
+    """A source with ground-truth factors; `size` is for those that are rendered.
+
+    Raises:
+      InputError: there is no such source, or it can't draw any combination of its factors.
+    """
+    source = load(name, size=size if is_rendered(name) else None)
+    if not isinstance(source, Factors):
+        raise InputError(f"the study needs a source that draws any combination of factors, not {name}; use sprites")
+    return source
+
+
+def built(group: Group) -> tuple[Method, Factors]:
+    """Its method and the source that it is trained on.
+
+    Raises:
+      InputError: a name or a size that there isn't.
+    """
+    source = with_factors(**group.source)
+    return build(shape=source.shape, **group.model), source
+
+
+def train(
+    group: Group, training: Training, folder: Path, tell: Callable[[Progress], None] | None = None
+) -> tuple[Result, pd.DataFrame]:
+    """Trains the group in its folder, or reads what was trained there.
+
+    Raises:
+      InputError: the folder holds something else, or can't be written.
+    """
+    method, source = built(group)
+    runs = grid(method.hyper, training.seeds, **group.axes)
+    sizes = {"steps": training.steps, "batch_size": training.batch_size, "chunk": training.chunk}
+    settings = {"command": script.command(), "source": group.source, "model": group.model, "shape": source.shape}
+    claim(folder, {**settings, **sizes, "seeds": training.seeds, **group.axes})
+    tqdm.write(f"{group.name}: {plan(method, source.shape, runs.count, training.batch_size, chunk=training.chunk)}")
+    with script.Bar(runs.count) as bar:
+
+        def told(progress: Progress) -> None:
+            bar(progress)
+            if tell is not None:
+                tell(progress)
+
+        result = fit(method, source, runs, **sizes, workdir=folder, on_progress=told)
+    return result, runs.table().assign(status=result.status)
+
+
+def scored(
+    group: Group, training: Training, result: Result, folder: Path, sizes: Sizes, names: Iterable[str]
+) -> pd.DataFrame:
+    """The tidy table (`run`, `metric`, `value`) of the group; kept in `results.csv`, so it is measured once.
+
+    ELBO and its terms, these disentanglement metrics, and UDR among the seeds of every strength.
+    """
+    path = folder / "results.csv"
+    if path.exists():
+        return pd.read_csv(path)
+    source = with_factors(group.measured_on, group.source["size"])
+    with tqdm(desc=f"measuring {result.runs.count} runs", unit=" metrics", dynamic_ncols=True) as bar:
+
+        def on_progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        basic = measure(result.method, source, result.params, images=sizes.train, chunk=training.chunk)
+        found = evaluate(
+            result.method, source, result.params, jax.random.key(0), sizes=sizes, metrics=names,
+            chunk=training.chunk, on_progress=on_progress,
+        )  # fmt: skip
+    basic = basic[basic["metric"] != "mig"]  # the suite has it, from the images of the others
+    agreement = unsupervised(group, training, result, source, basic)
+    table = pd.concat([basic, found, *agreement], ignore_index=True)
+    write_table(path, table)
+    return table
+
+
+def unsupervised(
+    group: Group, training: Training, result: Result, source: Factors, basic: pd.DataFrame
+) -> list[pd.DataFrame]:
+    """The UDR of every run among those that differ from it by the seed only; none without a KL or with one seed."""
+    wide = basic.pivot(index="run", columns="metric", values="value")
+    latents = group.model["latents"]
+    if "kl" not in wide or training.seeds < 2:
+        return []
+    index = examples(source, UDR_IMAGES)
+    z = metrics.codes(result.method, source, result.params, index, chunk=training.chunk)
+    kls = wide[[f"kl_latent_{j}" for j in range(latents)]].to_numpy()
+    settings = np.arange(result.runs.count).reshape(-1, training.seeds)  # seeds vary fastest
+    values = np.concatenate([np.asarray(udr_scores(z[rows], kls[rows])) for rows in settings])
+    return [pd.DataFrame({"run": range(values.size), "metric": "udr", "value": values})]
+
+
+class Projection:
+    """Says once, after the first segments of the first group, how long all groups will be trained."""
+
+    def __init__(self, model_steps: int):
+        self.model_steps, self.first, self.said = model_steps, None, False
+
+    def __call__(self, progress: Progress) -> None:
+        """To be called after every segment."""
+        now = time.monotonic()
+        if self.first is None or progress.done <= self.first[1]:  # compiling is over, in this group or in the next
+            self.first = (now, progress.done)
+        elif not self.said and now - self.first[0] > 3:
+            self.said = True
+            rate = (progress.done - self.first[1]) / (now - self.first[0])
+            tqdm.write(
+                f"projected: {duration(self.model_steps / rate)} for {self.model_steps:,} model-steps at {rate:,.0f} "
+                "a second, if the other methods take as long as this one, and the measuring"
+            )
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes, hours or days, whichever suits."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
