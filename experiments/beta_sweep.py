@@ -106,7 +106,7 @@ def main(config: Config) -> None:
     model["width"] = LAPTOP_WIDTH[config.network] if narrow else config.width
     method = build(shape=train.shape, **model)
     if "beta" not in method.hyper._fields:
-        raise InputError(f"the method {config.method!r} has no beta to sweep; choose beta_vae, beta_tcvae or annealed_beta")
+        raise InputError(f"the method {config.method!r} has no beta to sweep; choose beta_vae or beta_tcvae")
     common = config.common_random_numbers
     axes = {"beta": config.betas, "learning_rate": config.learning_rate}
     runs = grid(method.hyper, config.seeds, common_random_numbers=common, **axes)

@@ -24,7 +24,7 @@ from vaejax.sweep import Progress, Result, Runs, fit, grid
 
 __all__ = [
     "METHODS", "Batch", "InputError", "Method", "Progress", "Result", "Runs", "State", "Strategy",
-    "annealed_beta", "annealed_capacity", "apply", "autoencoder", "baselines", "beta_tcvae", "beta_vae", "build", "data",
-    "dip_vae_i", "dip_vae_ii", "distributions", "factor_vae", "fit", "grid", "load_run", "measure", "metrics",
+    "annealed_beta", "annealed_capacity", "apply", "autoencoder", "baselines", "beta_tcvae", "beta_vae", "build",
+    "data", "dip_vae_i", "dip_vae_ii", "distributions", "factor_vae", "fit", "grid", "load_run", "measure", "metrics",
     "networks", "objectives", "plan", "schedules", "sparse_autoencoder", "train", "vae",
 ]  # fmt: skip
