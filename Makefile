@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 WORKERS ?= auto
 
-.PHONY: help install sweep benchmark test test-slow lint clean
+.PHONY: help install sweep study benchmark test test-slow lint clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -13,6 +13,9 @@ install: $(STAMP)  ## set up .venv
 
 sweep: $(STAMP)  ## train 5 betas x 3 seeds on rendered sprites and write runs/beta_sweep/report.html (ARGS="--help")
 	$(BIN)/python -m experiments.beta_sweep $(ARGS)
+
+study: $(STAMP)  ## train and measure every disentangling method, and write runs/disentanglement/report.html (ARGS="--help")
+	$(BIN)/python -m experiments.disentanglement_study $(ARGS)
 
 benchmark: $(STAMP)  ## install PyTorch too and measure vaejax beside it: 20 minutes on 2 cores (ARGS="--quick")
 	@$(BIN)/python -c "import importlib.util as u, sys; sys.exit(u.find_spec('torch') is None)" || \

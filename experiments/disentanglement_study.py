@@ -3,7 +3,7 @@
 python -m experiments.disentanglement_study                     # 2 cores: 40 minutes
 python -m experiments.disentanglement_study --preset gpu-hour
 python -m experiments.disentanglement_study --preset paper      # 36 configurations x 50 seeds x 300,000 steps, 64x64
-python -m experiments.disentanglement_study --methods beta_vae factor_vae --seeds 5 --steps 20000 --name mine
+python -m experiments.disentanglement_study --methods beta_vae:1,4 factor_vae:35 --steps 20000 --name mine
 
 All strengths and seeds of a method are one compiled program. A study that was stopped goes on where it was when the
 same command is given again. The report compares the methods with PCA, ICA and raw pixels, with the true factors (the
@@ -11,7 +11,7 @@ ceiling) and an untrained encoder (the floor); a VAE is the beta-VAE with beta =
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,25 +22,17 @@ import pandas as pd
 from tqdm import tqdm
 
 from experiments import script
-from experiments.factor_traversal import encode, labels_of
 from experiments.groups import Group, Projection, Training, built, scored, train, with_factors
-from vaejax.apply.label import information
-from vaejax.apply.traverse import data_values, prior_values, traverse
+from experiments.pictures import mixing, traversals
 from vaejax.baselines import BASELINES
 from vaejax.data import Factors
 from vaejax.data.source import factors_of
 from vaejax.errors import InputError, choose
 from vaejax.folder import claim, write_table
-from vaejax.measure import ACTIVE
 from vaejax.metrics import Sizes, scores, subgrid
 from vaejax.metrics.suite import NAMES, check_names
-from vaejax.plots.codes import mutual_information_heatmaps
-from vaejax.plots.traversals import traversal_strip
-from vaejax.report import Block, Figure, Text
 from vaejax.report.study import write_study
-from vaejax.report.study_tables import method_name
-from vaejax.run import load_run
-from vaejax.sweep import check_sizes
+from vaejax.sweep import check_sizes, grid
 
 QUESTION = "Do β-VAE and its relatives separate the factors of variation, and how much of it is the method?"
 STRENGTHS: dict[str, tuple[str, tuple[float, ...]]] = {  # method -> what is swept, and the values of the paper
@@ -62,12 +54,11 @@ FEW: dict[str, tuple[float, ...]] = {  # a part of them
     "sparse_autoencoder": (0.1,),
 }
 STUDIED = ("beta_vae", "annealed_capacity", "factor_vae", "dip_vae_i", "dip_vae_ii", "beta_tcvae")
+CORRELATED = ("beta_vae", "beta_tcvae")  # what is trained on correlated factors
 MIXING = "rectangles"  # width, height, size, angle
 PIXELS_SIDE = 8  # of the images that the baseline of raw pixels is averaged down to, or half of theirs
 SEEDLESS = ("true_factors", "pixels")  # baselines that draw nothing
 BLOCK = 1000  # images at a time
-SHOWN = 3  # runs of a method: best, median and worst
-LATENTS_SHOWN = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +74,7 @@ class Config:
     mixing: bool = True
     """also train VAE and beta-VAE on rectangles of width, height, size and angle"""
     methods: tuple[str, ...] = (*STUDIED, "autoencoder", "sparse_autoencoder")
-    """which"""
+    """which; with strengths of your own as in beta_vae:1,4 factor_vae:35"""
     strengths: Literal["few", "all"] = "few"
     """two or three of each method's values, or all of the paper's"""
     size: int = 32
@@ -161,12 +152,13 @@ def main(config: Config) -> None:
     check_names(config.metrics)
     groups = planned(config)
     for group in groups:
-        built(group)  # so that a name or a size that is wrong stops the study now and not in an hour
+        grid(
+            built(group)[0].hyper, config.seeds, **group.axes
+        )  # so that a name or a size that is wrong stops the study now and not in an hour
     path = config.out / config.name
     settings = {**dataclasses.asdict(config), "command": script.command(), "out": str(config.out)}
-    if claim(
-        path, {name: value for name, value in settings.items() if name != "overwrite"}, overwrite=config.overwrite
-    ):
+    del settings["overwrite"]
+    if claim(path, settings, overwrite=config.overwrite):
         print(f"continuing the unfinished study in {path}")
     training = Training(config.steps, config.batch_size, config.seeds, config.chunk)
     sizes = Sizes(train=config.samples, test=-(-config.samples // 2), variance=config.samples, grid=config.grid)
@@ -188,8 +180,8 @@ def main(config: Config) -> None:
     page = write_study(
         path,
         main_table[~main_table["metric"].str.startswith("samples_")],
-        traversals=traversals(config, table, path),
-        mixing=mixing(config, table, path) if config.mixing else {},
+        traversals=traversals(with_factors(config.sources[0], config.size), table, path),
+        mixing=mixing(with_factors(MIXING, config.size), table, path) if config.mixing else {},
         question=QUESTION,
         command=script.command(),
         facts=facts(config),
@@ -206,25 +198,44 @@ def planned(config: Config) -> list[Group]:
     """
     if not config.sources or not config.methods:
         raise InputError("a study needs at least one source and one method")
-    for names in (config.sources, config.methods, config.correlated):
+    methods = [strengths(text, config) for text in config.methods]
+    for names in (config.sources, [method for method, _ in methods], config.correlated):
         if len(set(names)) < len(names):
             raise InputError(f"every name once, please: {', '.join(names)}; to repeat runs, raise --seeds")
-    for method in config.methods:
-        choose({**STRENGTHS, "autoencoder": None}, method, "method of the study")
-    groups = [grouped(config, source, method) for source in config.sources for method in config.methods]
+    groups = [grouped(config, source, *method) for source in config.sources for method in methods]
     for source in config.sources:
         for pair in config.correlated:
             name = f"{source}+correlated:{pair}"
-            groups += [grouped(config, name, method, source) for method in ("beta_vae", "beta_tcvae")]
+            groups += [grouped(config, name, *strengths(method, config), source) for method in CORRELATED]
     if config.mixing:
-        groups.append(grouped(config, MIXING, "beta_vae"))
+        groups.append(grouped(config, MIXING, *strengths("beta_vae", config)))
     return groups
 
 
-def grouped(config: Config, source: str, method: str, measured_on: str | None = None) -> Group:
+def strengths(text: str, config: Config) -> tuple[str, tuple[float, ...]]:
+    """A method and its strengths, from `beta_vae` or `beta_vae:1,4`.
+
+    Raises:
+      InputError: a method that the study doesn't know, or strengths that aren't numbers, each once.
+    """
+    method, colon, own = text.partition(":")
+    strength, values = choose({**STRENGTHS, "autoencoder": ("", ())}, method, "method of the study")
+    if not colon:
+        return method, FEW.get(method, ()) if config.strengths == "few" else values
+    try:
+        values = tuple(map(float, own.split(",")))
+    except ValueError as error:
+        raise InputError(f"{text} can't be read; write {method}:VALUE,VALUE, for example {method}:1,4") from error
+    if not strength or len(set(values)) < len(values):
+        raise InputError(f"{text}: {'every value once, please' if strength else f'{method} has no strength to vary'}")
+    return method, values
+
+
+def grouped(
+    config: Config, source: str, method: str, values: tuple[float, ...], measured_on: str | None = None
+) -> Group:
     """One method on one source."""
-    strength, values = STRENGTHS.get(method, (None, ()))
-    values = FEW.get(method, ()) if config.strengths == "few" else values
+    strength, _ = STRENGTHS.get(method, (None, ()))
     model: dict[str, Any] = {"method": method}
     model |= {name: getattr(config, name) for name in ("network", "width", "latents")}
     fixed = {"learning_rate": config.learning_rate}
@@ -242,8 +253,9 @@ def grouped(config: Config, source: str, method: str, measured_on: str | None = 
 def tidy(group: Group, runs: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """What the report needs of a group; a beta-VAE with beta = 1 is called a VAE there.
 
-    `group` and `number` say where a run is kept.
+    `group` and `number` say where a run is kept. A run that diverged has NaN, whatever was measured of it.
     """
+    lost = results["run"].isin(runs.loc[runs["status"] == "diverged", "run"])
     strength = runs[group.strength] if group.strength else np.nan
     about = pd.DataFrame(
         {
@@ -258,11 +270,12 @@ def tidy(group: Group, runs: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
     )
     plain = (about["method"] == "beta_vae") & (about["strength"] == 1)
     about.loc[plain, ["method", "strength_name", "strength"]] = ["vae", "", np.nan]
-    return results.merge(about.assign(run=runs["run"]), on="run")
+    values = results["value"].mask(lost & ~results["metric"].str.startswith("samples_"))
+    return results.assign(value=values).merge(about.assign(run=runs["run"]), on="run")
 
 
 def numbered(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """All parts in one table, with runs numbered through; a diverged run has NaN, whatever was measured of it."""
+    """All parts in one table, with runs numbered through."""
     table = pd.concat(parts, ignore_index=True)
     table["run"] = table.groupby(["source", "group", "number"], sort=False).ngroup()
     return table
@@ -316,87 +329,6 @@ def score(
     every = np.asarray(factors_of(jnp.asarray(cells), source.sizes))
     z, z_test, table = (np.stack([of(part) for of in representations]) for part in (factors, factors_test, every))
     return scores(z, factors, z_test, factors_test, table, grid, key, sizes=sizes, metrics=names)
-
-
-def traversals(config: Config, table: pd.DataFrame, path: Path) -> Mapping[str, list[Block]]:
-    """For every method on the first source, its best, median and worst run by MIG."""
-    source = with_factors(config.sources[0], config.size)
-    rows = table[(table["source"] == config.sources[0]) & (table["group"] != "baselines")]
-    tabs: dict[str, list[Block]] = {}
-    for method, runs in rows[rows["metric"] == "mig"].groupby("method", sort=False):
-        ranked = runs[np.isfinite(runs["value"])].sort_values("value", ascending=False)
-        if ranked.empty:
-            continue
-        places = dict.fromkeys(np.linspace(0, len(ranked) - 1, SHOWN).round().astype(int).tolist())
-        names = ("best", "median", "worst") if len(places) == SHOWN else ("best", "worst")[: len(places)]
-        tabs[method_name(str(method))] = [
-            pictured(source, ranked.iloc[place], path, kind) for place, kind in zip(places, names, strict=True)
-        ]
-    return tabs
-
-
-_traverse = jax.jit(traverse, static_argnames="method")
-
-
-def pictured(source: Factors, row: pd.Series, path: Path, kind: str) -> Block:
-    """Traversals of one run, its latents labelled by the factors that they carry."""
-    run = load_run(path / "groups" / row["group"])
-    params = run.params_of(int(row["number"]))
-    codes = encode(run.method, source, params, 10_000)
-    order = [j for j in codes.order if codes.mean[:, j].var() > ACTIVE][:LATENTS_SHOWN]
-    setting = described(row)
-    if not order:
-        return Text(f"The {kind} run ({setting}) has no active latent to move.")
-    middle = int(np.ravel_multi_index([size // 2 for size in source.sizes], source.sizes))
-    z = run.method.encode(params, source.at(source.data, jnp.asarray([middle]))).mean[0]
-    spans = prior_values(9) if codes.kl is not None else data_values(codes.mean, 9)
-    images = np.asarray(_traverse(run.method, params, z, jnp.asarray(spans)))[order]
-    labels = labels_of(codes)
-    strip = traversal_strip(images, [labels[j] for j in order], spans if spans.ndim == 1 else spans[order])
-    return Figure(strip, f"The {kind} run by MIG ({setting}): MIG {row['value']:.2f}. Codes of largest KL first.")
-
-
-def described(row: pd.Series) -> str:
-    """ "beta = 4, seed 2"."""
-    strength = "" if pd.isna(row["strength"]) else f"{row['strength_name']} = {row['strength']:g}, "
-    return f"{strength}seed {row['seed']}"
-
-
-def mixing(config: Config, table: pd.DataFrame, path: Path) -> Mapping[str, list[Block]]:
-    """VAE and beta-VAE on width, height, size and angle: what every latent of the run of median MIG carries."""
-    source = with_factors(MIXING, config.size)
-    rows = table[(table["source"] == MIXING) & (table["metric"] == "mig") & np.isfinite(table["value"])]
-    matrices, labels, said, tabs = {}, {}, [], {}
-    for (method, strength), runs in rows.fillna({"strength": 0.0}).groupby(["method", "strength"], sort=False):
-        row = runs.sort_values("value").iloc[(len(runs) - 1) // 2]
-        run = load_run(path / "groups" / row["group"])
-        codes = encode(run.method, source, run.params_of(int(row["number"])), 10_000)
-        name = method_name(str(method)) + (f" (β = {strength:g})" if strength else "")
-        order = [j for j in codes.order if codes.mean[:, j].var() > ACTIVE]
-        if not order or codes.factors is None:
-            said.append(f"{name}: no latent is active.")
-            continue
-        shares = information(codes.mean, codes.factors)
-        matrices[name], labels[name] = shares[order], [f"z{j}" for j in order]
-        said.append(f"{name}: {mixed(shares[order], labels[name], source.names)}")
-        tabs[name] = [pictured(source, row, path, "median")]
-    if not matrices:
-        return {}
-    heat = mutual_information_heatmaps(matrices, source.names, labels)
-    caption = "Mutual information of every active latent and factor, as a share of the factor's entropy. " + " ".join(
-        said
-    )
-    return {"What latents carry": [Figure(heat, caption)], **tabs}
-
-
-def mixed(shares: np.ndarray, labels: list[str], names: tuple[str, ...], least: float = 0.05) -> str:
-    """Which latents carry more than one factor."""
-    found = []
-    for label, row in zip(labels, shares, strict=True):
-        carried = [names[k] for k in np.argsort(-row) if row[k] >= least]
-        if len(carried) > 1:
-            found.append(f"{label} mixes {' and '.join(carried)}")
-    return (", ".join(found) or "no latent carries two factors") + "."
 
 
 def facts(config: Config) -> dict[str, str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import disentanglement_study, groups, script
+from experiments import disentanglement_study, groups, pictures, script
 from vaejax import load_run
 
 TINY = [
@@ -16,7 +16,7 @@ TINY = [
     *("--seeds", "2", "--samples", "200", "--grid", "500", "--resamples", "20", "--discriminator-width", "8"),
     *("--metrics", "mig", "dci", "factor_vae_score", "gaussian_total_correlation"),
 ]
-RUN = [*TINY, "--methods", "beta_vae", "factor_vae", "autoencoder"]
+RUN = [*TINY, "--methods", "beta_vae", "factor_vae:10,40", "autoencoder"]
 
 
 def launch(monkeypatch, *arguments):
@@ -51,7 +51,7 @@ def test_every_run_has_every_metric(study):
     of_all = ["mig", "dci_disentanglement", "factor_vae_score", "gaussian_total_correlation"]
     assert np.isfinite(values[of_all]).all(axis=None)
     with_kl = values.loc[trained.loc[trained["method"] != "autoencoder", "run"]]
-    assert np.isfinite(with_kl[["elbo", "kl", "udr"]]).all(axis=None)
+    assert np.isfinite(with_kl[["elbo", "kl", "udr", "sampled_gaussian_total_correlation"]]).all(axis=None)
     assert (values["samples_train"] == 200).all() and (values["samples_grid"] <= 500).all()
 
 
@@ -82,14 +82,21 @@ def test_a_stopped_study_trains_and_measures_only_what_is_missing(study, monkeyp
     assert (copy / "results.csv").read_text() == (study / "results.csv").read_text()
 
 
+def test_a_diverged_run_counts_nowhere():
+    config = disentanglement_study.PRESETS["laptop"]
+    (group, *_) = disentanglement_study.planned(config)
+    runs = pd.DataFrame({"run": [0, 1], "beta": [1.0, 4.0], "seed": [0, 0], "status": ["finished", "diverged"]})
+    results = pd.DataFrame({"run": [0, 0, 1, 1], "metric": ["mig", "samples_train"] * 2, "value": [0.1, 9, 0.2, 9]})
+    table = disentanglement_study.tidy(group, runs, results)
+    assert table["value"].fillna(-1).tolist() == [0.1, 9, -1, 9]
+    assert table["method"].tolist() == ["vae", "vae", "beta_vae", "beta_vae"]
+
+
 def test_a_latent_that_carries_two_factors_is_named():
     shares = np.array([[0.5, 0.3, 0.0], [0.0, 0.01, 0.6]])
-    text = disentanglement_study.mixed(shares, ["z0", "z4"], ("width", "height", "angle"))
+    text = pictures.mixed(shares, ["z0", "z4"], ("width", "height", "angle"))
     assert text == "z0 mixes width and height."
-    assert (
-        disentanglement_study.mixed(shares[1:], ["z4"], ("width", "height", "angle"))
-        == "no latent carries two factors."
-    )
+    assert pictures.mixed(shares[1:], ["z4"], ("width", "height", "angle")) == "no latent carries two factors."
 
 
 def test_the_paper_preset_is_the_studys_1800_models():
@@ -97,6 +104,7 @@ def test_the_paper_preset_is_the_studys_1800_models():
     planned = disentanglement_study.planned(config)
     assert sum(group.runs(config.seeds) for group in planned) == 1800 and len(planned) == 6
     assert (config.steps, config.batch_size, config.learning_rate, config.size) == (300_000, 64, 1e-4, 64)
+    assert disentanglement_study.strengths("beta_vae:1,4", config) == ("beta_vae", (1, 4))
     capacity = next(group for group in planned if group.model["method"] == "annealed_capacity")
     assert capacity.fixed["anneal_steps"] == 100_000 and capacity.values == (5, 10, 25, 50, 75, 100)
 
@@ -116,6 +124,10 @@ def test_the_projection_is_said_once(monkeypatch):
     ("arguments", "message"),
     [
         (["--methods", "betavae"], "did you mean 'beta_vae'"),
+        (["--methods", "beta_vae:1,x"], "beta_vae:1,x can't be read"),
+        (["--methods", "beta_vae:4,4"], "every value once"),
+        (["--methods", "autoencoder:4"], "autoencoder has no strength"),
+        (["--methods", "beta_vae:-1"], "beta has to be a finite number"),
         (["--methods", "vae"], "unknown method of the study 'vae'"),
         (["--methods"], "at least one source and one method"),
         (["--sources", "sprits"], "sprits"),

@@ -1,4 +1,4 @@
-"""Codes of the runs of a sweep: the posterior means of images, as metrics take them."""
+"""Codes of the runs of a sweep: posterior means of images, as metrics take them, or samples."""
 
 from functools import partial
 from typing import Any
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from vaejax.data.source import Source
 from vaejax.method import Method, Params
@@ -22,12 +22,14 @@ def codes(
     params: Params,
     index: Int[np.ndarray, " n"],
     *,
+    key: Key[Array, ""] | None = None,
     chunk: int | None = None,
     mesh: Mesh | None = None,
 ) -> Float[np.ndarray, "R n D"]:
     """The mean code of every image with these indices, of every run.
 
     Args:
+      key: if given, a code is drawn from every posterior with it, with the same noise for every run.
       params: the runs' parameters, every leaf with a leading run axis, as in `Result.params`.
       chunk, mesh: as in `vaejax.fit`.
     """
@@ -35,7 +37,7 @@ def codes(
     layout = plan(method, source.shape, runs, BATCH, chunk=chunk, mesh=mesh)
     rows = -(-index.size // BATCH)
     batches = np.resize(index, rows * BATCH).reshape(rows, BATCH).astype(np.int32)  # the last is filled up
-    shared = place((source.data, jnp.asarray(batches)), layout.mesh)
+    shared = place((source.data, jnp.asarray(batches), key), layout.mesh)
     found = in_groups(lambda group: _encode(method, source.at, layout.mesh, group, shared), params, layout)
     return found.reshape(runs, rows * BATCH, -1)[:, : index.size]
 
@@ -44,7 +46,13 @@ def codes(
 @partial(jax.jit, static_argnames=("method", "at", "mesh"))
 def _encode(method, at, mesh, params, shared) -> Float[Array, "R rows batch D"]:
     def one(params: Params, shared: Any) -> Float[Array, "rows batch D"]:
-        data, batches = shared
-        return jax.lax.map(lambda index: method.encode(params, at(data, index)).mean, batches)
+        data, batches, key = shared
+
+        def of_batch(item: tuple[Int[Array, ""], Int[Array, " B"]]) -> Float[Array, "B D"]:
+            number, index = item
+            posterior = method.encode(params, at(data, index))
+            return posterior.mean if key is None else posterior.sample(jax.random.fold_in(key, number))
+
+        return jax.lax.map(of_batch, (jnp.arange(len(batches)), batches))
 
     return over_runs(one, params, shared, mesh)

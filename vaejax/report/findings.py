@@ -16,7 +16,11 @@ from vaejax.report.study_tables import BASELINES, FEW, REFERENCE, Scores, method
 from vaejax.statistics import RESAMPLES, bootstrap, spearman
 
 MAIN = ("mig", "dci_disentanglement")  # a method is called better than another if it is in all of these
-TC = "gaussian_total_correlation"
+CORRELATIONS = {
+    "sampled_gaussian_total_correlation": "sampled codes",
+    "gaussian_total_correlation": "the codes' means",
+}
+NONE = {"beta": 1.0, "gamma": 0.0, "lambda_od": 0.0}  # the strength at which a method is the VAE
 
 
 def answers(table: pd.DataFrame, source: str | None = None, resamples: int = RESAMPLES) -> list[str]:
@@ -153,31 +157,41 @@ def ranking(study: Scores, resamples: int = RESAMPLES) -> str:
 
 
 def strength_and_correlation(study: Scores, resamples: int = RESAMPLES) -> str:
-    """Whether the Gaussian total correlation of the codes falls as the strength rises, per method."""
-    if TC not in study.values:
+    """Whether the Gaussian total correlation of sampled codes, and of their means, falls as the strength rises."""
+    texts = [trends(study, metric, codes, resamples) for metric, codes in CORRELATIONS.items()]
+    return " ".join(text for text in texts if text)
+
+
+def trends(study: Scores, metric: str, codes: str, resamples: int = RESAMPLES) -> str:
+    """For each method, whether this metric falls or rises with the strength; a VAE has the strength that is none."""
+    if metric not in study.values:
         return ""
     falls, rises, unclear, seeds = [], [], [], np.arange(len(study.seeds))
     for method in study.variational().methods:
-        part = study.of(lambda setting, name=method: setting.method == name and setting.strength is not None)
-        y = part.values[TC]
-        if len(part.settings) < 2 or not np.isfinite(y).any(axis=1).all():
+        own = study.of(lambda setting, name=method: setting.method == name and setting.strength is not None)
+        if not own.settings:
             continue
-        x = np.repeat([float(setting.strength or 0) for setting in part.settings], len(seeds))
-        index = np.tile(seeds, len(part.settings))
+        none = NONE.get(own.settings[0].strength_name)
+        plain = study.of(lambda setting, none=none: setting.method == REFERENCE and none is not None)
+        strengths = [none] * len(plain.settings) + [setting.strength or 0.0 for setting in own.settings]
+        y = np.concatenate([plain.values[metric], own.values[metric]])
+        if len(strengths) < 2 or not np.isfinite(y).any(axis=1).all():
+            continue
+        x, index = np.repeat(np.array(strengths, float), len(seeds)), np.tile(seeds, len(strengths))
         rho = bootstrap(lambda w, x=x, y=y, i=index: spearman(x, y.ravel(), w[:, i]), len(seeds), resamples)
-        steps = np.diff(np.nanmean(y, axis=1))
+        steps = np.diff(np.nanmean(y[np.argsort(strengths)], axis=1))
         always = "; at every step" if len(steps) > 1 and ((steps < 0).all() or (steps > 0).all()) else ""
         text = f"{method_name(method)} (ρ = {spread(*map(float, rho))}{always})"
         kind = unclear if not (rho.high < 0 or rho.low > 0) else falls if rho.value < 0 else rises
         kind.append(text)
     if len(seeds) == 1 and unclear:
-        return f"Of one seed, the Gaussian total correlation of the codes goes with the strength in {_listed(unclear)}."
+        return f"Of one seed, the Gaussian total correlation of {codes} goes with the strength in {_listed(unclear)}."
     parts = [
         f"{verb} with {_listed(texts)}"
         for verb, texts in (("falls", falls), ("rises", rises), ("has no clear trend", unclear))
         if texts
     ]
-    return f"As the strength grows, the Gaussian total correlation of the codes {'; it '.join(parts)}." if parts else ""
+    return f"As the strength grows, the Gaussian total correlation of {codes} {'; it '.join(parts)}." if parts else ""
 
 
 def ends(study: Scores) -> str:

@@ -78,6 +78,7 @@ MEASURES = {  # without the true factors; in nats per image where they have a un
     "kl": "KL (nats)",
     "squared_error": "Squared error",
     "active_units": "Active latents",
+    "sampled_gaussian_total_correlation": "Gaussian TC, sampled",
     "gaussian_total_correlation": "Gaussian TC",
     "gaussian_total_correlation_wasserstein": "Wasserstein correlation",
     "gaussian_total_correlation_wasserstein_norm": "Wasserstein, normalised",

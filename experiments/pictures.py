@@ -1,0 +1,103 @@
+"""Pictures of a study's runs: traversals of latents that are labelled by what they carry, and what each of them mixes.
+
+A `table` has a row per (run, metric), and says in `group` and `number` where in the study's folder a run is kept.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from experiments.factor_traversal import encode, labels_of
+from vaejax.apply import data_values, information, prior_values, traverse
+from vaejax.data import Factors
+from vaejax.measure import ACTIVE
+from vaejax.plots import mutual_information_heatmaps, traversal_strip
+from vaejax.report import Block, Figure, Text
+from vaejax.report.study_tables import method_name
+from vaejax.run import load_run
+
+SHOWN = 3  # runs of a method: best, median and worst
+LATENTS_SHOWN = 8
+
+
+def traversals(source: Factors, table: pd.DataFrame, path: Path) -> Mapping[str, list[Block]]:
+    """For every method on this source, its best, median and worst run by MIG."""
+    rows = table[(table["source"] == source.name) & (table["group"] != "baselines")]
+    tabs: dict[str, list[Block]] = {}
+    for method, runs in rows[rows["metric"] == "mig"].groupby("method", sort=False):
+        ranked = runs[np.isfinite(runs["value"])].sort_values("value", ascending=False)
+        if ranked.empty:
+            continue
+        places = dict.fromkeys(np.linspace(0, len(ranked) - 1, SHOWN).round().astype(int).tolist())
+        names = ("best", "median", "worst") if len(places) == SHOWN else ("best", "worst")[: len(places)]
+        tabs[method_name(str(method))] = [
+            pictured(source, ranked.iloc[place], path, kind) for place, kind in zip(places, names, strict=True)
+        ]
+    return tabs
+
+
+_traverse = jax.jit(traverse, static_argnames="method")
+
+
+def pictured(source: Factors, row: pd.Series, path: Path, kind: str) -> Block:
+    """Traversals of one run, its latents labelled by the factors that they carry."""
+    run = load_run(path / "groups" / row["group"])
+    params = run.params_of(int(row["number"]))
+    codes = encode(run.method, source, params, 10_000)
+    order = [j for j in codes.order if codes.mean[:, j].var() > ACTIVE][:LATENTS_SHOWN]
+    setting = described(row)
+    if not order:
+        return Text(f"The {kind} run ({setting}) has no active latent to move.")
+    middle = int(np.ravel_multi_index([size // 2 for size in source.sizes], source.sizes))
+    z = run.method.encode(params, source.at(source.data, jnp.asarray([middle]))).mean[0]
+    spans = prior_values(9) if codes.kl is not None else data_values(codes.mean, 9)
+    images = np.asarray(_traverse(run.method, params, z, jnp.asarray(spans)))[order]
+    labels = labels_of(codes)
+    strip = traversal_strip(images, [labels[j] for j in order], spans if spans.ndim == 1 else spans[order])
+    return Figure(strip, f"The {kind} run by MIG ({setting}): MIG {row['value']:.2f}. Codes of largest KL first.")
+
+
+def described(row: pd.Series) -> str:
+    """ "beta = 4, seed 2"."""
+    strength = "" if pd.isna(row["strength"]) else f"{row['strength_name']} = {row['strength']:g}, "
+    return f"{strength}seed {row['seed']}"
+
+
+def mixing(source: Factors, table: pd.DataFrame, path: Path) -> Mapping[str, list[Block]]:
+    """For every method and strength on this source, what each latent of the run of median MIG carries."""
+    rows = table[(table["source"] == source.name) & (table["metric"] == "mig") & np.isfinite(table["value"])]
+    matrices, labels, said, tabs = {}, {}, [], {}
+    for (method, strength), runs in rows.fillna({"strength": 0.0}).groupby(["method", "strength"], sort=False):
+        row = runs.sort_values("value").iloc[(len(runs) - 1) // 2]
+        run = load_run(path / "groups" / row["group"])
+        codes = encode(run.method, source, run.params_of(int(row["number"])), 10_000)
+        name = method_name(str(method)) + (f" (β = {strength:g})" if strength else "")
+        order = [j for j in codes.order if codes.mean[:, j].var() > ACTIVE]
+        if not order or codes.factors is None:
+            said.append(f"{name}: no latent is active.")
+            continue
+        shares = information(codes.mean, codes.factors)
+        matrices[name], labels[name] = shares[order], [f"z{j}" for j in order]
+        said.append(f"{name}: {mixed(shares[order], labels[name], source.names)}")
+        tabs[name] = [pictured(source, row, path, "median")]
+    if not matrices:
+        return {}
+    heat = mutual_information_heatmaps(matrices, source.names, labels)
+    caption = "Mutual information of every active latent and factor, as a share of the factor's entropy. " + " ".join(
+        said
+    )
+    return {"What latents carry": [Figure(heat, caption)], **tabs}
+
+
+def mixed(shares: np.ndarray, labels: list[str], names: tuple[str, ...], least: float = 0.05) -> str:
+    """Which latents carry more than one factor."""
+    found = []
+    for label, row in zip(labels, shares, strict=True):
+        carried = [names[k] for k in np.argsort(-row) if row[k] >= least]
+        if len(carried) > 1:
+            found.append(f"{label} mixes {' and '.join(carried)}")
+    return (", ".join(found) or "no latent carries two factors") + "."
