@@ -104,6 +104,30 @@ def test_two_devices_give_the_same_bits_as_one(mapped):
     same(quick(RUNS, chunk=1, mesh=devices(2)), mapped)
 
 
+EIGHT = """
+import sys
+import jax
+import numpy as np
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
+from vaejax import build, fit, grid, sweep
+from vaejax.data import load
+sweep.SHORTEST_SEGMENT = 1
+method = build("beta_vae", (8, 8, 1), "mlp", latents=3, width=16)
+result = fit(method, load("digits"), grid(method.hyper, 4, beta=[0.5, 4, 16]), steps=12, batch_size=16)
+np.savez(sys.argv[1], *jax.tree.leaves(result.params), loss=result.history["loss"])
+"""
+
+
+def test_eight_devices_give_the_same_bits_as_two(tmp_path):
+    subprocess.run([sys.executable, "-c", EIGHT, tmp_path / "eight.npz"], check=True, capture_output=True)
+    two = quick(grid(METHOD.hyper, 4, beta=[0.5, 4, 16]), mesh=devices(2))
+    with np.load(tmp_path / "eight.npz") as eight:
+        for number, leaf in enumerate(jax.tree.leaves(two.params)):
+            np.testing.assert_array_equal(eight[f"arr_{number}"], leaf)
+        np.testing.assert_array_equal(eight["loss"], two.history["loss"])
+
+
 def test_runs_that_do_not_fill_the_devices_are_not_lost(mapped):
     odd = RUNS.select(slice(0, 5))
     result = quick(odd, chunk=1, mesh=devices(2))
