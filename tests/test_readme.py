@@ -6,6 +6,8 @@ import sys
 
 from tests.conftest import ROOT
 from vaejax import METHODS
+from vaejax.data import SOURCES
+from vaejax.metrics import METRICS
 
 README = (ROOT / "README.md").read_text()
 
@@ -22,6 +24,11 @@ def test_the_ten_line_sweep_runs_as_printed(tmp_path):
 def test_every_method_is_in_the_table_with_its_file():
     for name in METHODS:
         assert re.search(rf"\| `{name}` \|.*vaejax/methods/{name}\.py", README), name
+
+
+def test_every_metric_and_source_is_named():
+    for name in (*METRICS, *SOURCES):
+        assert re.search(rf"`{name}(PATH|[`.])", README), name
 
 
 def test_every_file_that_is_named_exists():
