@@ -13,7 +13,7 @@ import numpy as np
 
 Contending = tuple[Callable[[int], dict[str, Any] | None], dict[str, Any]]
 IMAGES = 10_000
-STRIDE = 5  # steps in one call of a compiled program
+STRIDE = 10  # steps in one call of a compiled program
 
 
 def use_devices(count: int) -> None:

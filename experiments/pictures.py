@@ -71,11 +71,11 @@ def mixing(source: Factors, table: pd.DataFrame, path: Path) -> Mapping[str, lis
     """For every method and strength on this source, what each latent of the run of median MIG carries."""
     rows = table[(table["source"] == source.name) & (table["metric"] == "mig") & np.isfinite(table["value"])]
     matrices, labels, said, tabs = {}, {}, [], {}
-    for (method, strength), runs in rows.fillna({"strength": 0.0}).groupby(["method", "strength"], sort=False):
+    for (method, strength), runs in rows.groupby(["method", "strength"], sort=False, dropna=False):
         row = runs.sort_values("value").iloc[(len(runs) - 1) // 2]
         run = load_run(path / "groups" / row["group"])
         codes = encode(run.method, source, run.params_of(int(row["number"])), 10_000)
-        name = method_name(str(method)) + (f" (β = {strength:g})" if strength else "")
+        name = method_name(str(method)) + ("" if pd.isna(strength) else f" (β = {strength:g})")
         order = [j for j in codes.order if codes.mean[:, j].var() > ACTIVE]
         if not order or codes.factors is None:
             said.append(f"{name}: no latent is active.")
@@ -87,9 +87,7 @@ def mixing(source: Factors, table: pd.DataFrame, path: Path) -> Mapping[str, lis
     if not matrices:
         return {}
     heat = mutual_information_heatmaps(matrices, source.names, labels)
-    caption = "Mutual information of every active latent and factor, as a share of the factor's entropy. " + " ".join(
-        said
-    )
+    caption = f"Mutual information of active latents and factors, as a share of the factor's entropy. {' '.join(said)}"
     return {"What latents carry": [Figure(heat, caption)], **tabs}
 
 

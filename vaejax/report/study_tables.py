@@ -93,7 +93,9 @@ CRITERIA = {  # what could select a run without the true factors, and whether hi
     "gaussian_total_correlation": -1,
     "mutual_info_score": -1,
 }
-HIDDEN = r"kl_latent_\d+|samples_.*|.*_train_accuracy|.*_active"  # metrics that answer no question of a study
+HIDDEN = (  # metrics that answer no question of a study
+    r"kl_latent_\d+|samples_.*|.*_train_accuracy|.*_train|.*_active|downstream_labels"
+)
 HEADLINE = ("mig", "dci_disentanglement", "factor_vae_score", "beta_vae_score", "sap", "dci_informativeness")
 RANKED = 8  # runs: the ranks of fewer are too coarse for an interval of their correlation
 FEW = 6  # seeds: with fewer, an interval on one side of zero isn't rare even where there is no difference
