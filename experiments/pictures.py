@@ -71,11 +71,11 @@ def mixing(source: Factors, table: pd.DataFrame, path: Path) -> Mapping[str, lis
     """For every method and strength on this source, what each latent of the run of median MIG carries."""
     rows = table[(table["source"] == source.name) & (table["metric"] == "mig") & np.isfinite(table["value"])]
     matrices, labels, said, tabs = {}, {}, [], {}
-    for (method, strength), runs in rows.groupby(["method", "strength"], sort=False, dropna=False):
+    for (method, _), runs in rows.groupby(["method", "strength"], sort=False, dropna=False):
         row = runs.sort_values("value").iloc[(len(runs) - 1) // 2]
         run = load_run(path / "groups" / row["group"])
         codes = encode(run.method, source, run.params_of(int(row["number"])), 10_000)
-        name = method_name(str(method)) + ("" if pd.isna(strength) else f" (β = {strength:g})")
+        name = method_name(str(method)) + ("" if pd.isna(row["strength"]) else f" (β = {row['strength']:g})")
         order = [j for j in codes.order if codes.mean[:, j].var() > ACTIVE]
         if not order or codes.factors is None:
             said.append(f"{name}: no latent is active.")
