@@ -1,7 +1,7 @@
 """Do beta-VAE and its relatives separate the factors of variation? Every method, strength and seed, and every metric.
 
-python -m experiments.disentanglement_study                     # 2 cores: 40 minutes
-python -m experiments.disentanglement_study --preset gpu-hour
+python -m experiments.disentanglement_study                     # 2 cores: half an hour
+python -m experiments.disentanglement_study --preset gpu-hour   # meant to take an hour; no GPU has been tried yet
 python -m experiments.disentanglement_study --preset paper      # 36 configurations x 50 seeds x 300,000 steps, 64x64
 python -m experiments.disentanglement_study --methods beta_vae:1,4 factor_vae:35 --steps 20000 --name mine
 
@@ -69,7 +69,7 @@ class Config:
     """Everything that the study depends on; it is written to `config.json`."""
 
     preset: Literal["laptop", "gpu-hour", "paper"] = "laptop"
-    """defaults to start from: 2 cores, an hour of a GPU, or the 1,800 models of Locatello et al. 2019"""
+    """defaults to start from: 2 cores, about an hour of a GPU (not tried yet), or the 1,800 models of Locatello et al. 2019"""
     sources: tuple[str, ...] = ("sprites",)
     """what all methods are trained on: any source with factors (sprites, shapes3d, color_sprites, ...)"""
     correlated: tuple[str, ...] = ("x,y,0.2",)
@@ -99,9 +99,9 @@ class Config:
     batch_size: int = 64
     """images per step"""
     learning_rate: float = 1e-3
-    """of Adam"""
+    """of Adam (paper: 1e-4)"""
     discriminator_learning_rate: float = 1e-3
-    """of the discriminator's Adam"""
+    """of the discriminator's Adam (paper: 1e-4)"""
     metrics: tuple[str, ...] = NAMES
     """which of the disentanglement metrics"""
     samples: int = 10_000
@@ -154,10 +154,8 @@ def main(config: Config) -> None:
     )  # fmt: skip
     check_names(config.metrics)
     groups = planned(config)
-    for group in groups:
-        grid(
-            built(group)[0].hyper, config.seeds, **group.axes
-        )  # so that a name or a size that is wrong stops the study now and not in an hour
+    for group in groups:  # so that a wrong name, size or strength stops the study now, and not in an hour
+        grid(built(group)[0].hyper, config.seeds, **group.axes)
     path = config.out / config.name
     settings = {**dataclasses.asdict(config), "command": script.command(), "out": str(config.out)}
     del settings["overwrite"]
@@ -179,10 +177,9 @@ def main(config: Config) -> None:
     write_table(path / "runs.csv", table.drop(columns=["metric", "value"]).drop_duplicates("run"))
     write_table(path / "results.csv", table[["run", "metric", "value"]])
 
-    main_table = table[table["source"] != MIXING]
     page = write_study(
         path,
-        main_table[~main_table["metric"].str.startswith("samples_")],
+        table[table["source"] != MIXING],
         traversals=traversals(with_factors(config.sources[0], config.size), table, path),
         mixing=mixing(with_factors(MIXING, config.size), table, path) if config.mixing else {},
         question=QUESTION,

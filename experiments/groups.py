@@ -31,7 +31,6 @@ from vaejax.strategy import plan
 from vaejax.sweep import Progress, Result, fit, grid
 
 TC = "gaussian_total_correlation"
-SAMPLED_IMAGES = 10_000
 UDR_IMAGES = 1000  # as in Locatello et al. 2019
 
 
@@ -102,9 +101,9 @@ def built(group: Group) -> tuple[Method, Factors]:
 
 
 def train(
-    group: Group, training: Training, folder: Path, tell: Callable[[Progress], None] | None = None
+    group: Group, training: Training, folder: Path, tell: Callable[[Progress], None]
 ) -> tuple[Result, pd.DataFrame]:
-    """Trains the group in its folder, or reads what was trained there.
+    """Trains the group in its folder, or reads what was trained there; `tell` is called after every segment.
 
     Raises:
       InputError: the folder holds something else, or can't be written.
@@ -119,8 +118,7 @@ def train(
 
         def told(progress: Progress) -> None:
             bar(progress)
-            if tell is not None:
-                tell(progress)
+            tell(progress)
 
         result = fit(method, source, runs, **sizes, workdir=folder, on_progress=told)
     return result, runs.table().assign(status=result.status)
@@ -149,32 +147,33 @@ def scored(
             chunk=training.chunk, on_progress=on_progress,
         )  # fmt: skip
     basic = basic[basic["metric"] != "mig"]  # the suite has it, from the images of the others
-    more = unsupervised(group, training, result, source, basic)
+    more = unsupervised(group, training, result, source, basic, sizes.train)
     table = pd.concat([basic, found, *more], ignore_index=True)
     write_table(path, table)
     return table
 
 
 def unsupervised(
-    group: Group, training: Training, result: Result, source: Factors, basic: pd.DataFrame
+    group: Group, training: Training, result: Result, source: Factors, basic: pd.DataFrame, images: int
 ) -> list[pd.DataFrame]:
     """What needs no factors, of methods with a posterior.
 
     The Gaussian total correlation of sampled codes, which the objectives are about (that of their means is among the
     metrics, and may do the opposite: Locatello et al. 2019, section 5.1); and the UDR of every run among those that
-    differ from it by the seed only.
+    differ from it by the seed only, from 1,000 images (`samples_udr`).
     """
     wide = basic.pivot(index="run", columns="metric", values="value")
     if "kl" not in wide:
         return []
     encode = partial(metrics.codes, result.method, source, result.params, chunk=training.chunk)
-    sampled = encode(examples(source, SAMPLED_IMAGES), key=jax.random.key(0))
+    sampled = encode(examples(source, images), key=jax.random.key(0))
     found = {"sampled_gaussian_total_correlation": [gaussian_correlations(z)[TC] for z in jnp.asarray(sampled)]}
     if training.seeds > 1:
         z = encode(examples(source, UDR_IMAGES))
         kls = wide[[f"kl_latent_{j}" for j in range(group.model["latents"])]].to_numpy()
         settings = np.arange(result.runs.count).reshape(-1, training.seeds)  # seeds vary fastest
         found["udr"] = np.concatenate([np.asarray(udr_scores(z[rows], kls[rows])) for rows in settings]).tolist()
+        found["samples_udr"] = [z.shape[1]] * result.runs.count
     runs = range(result.runs.count)
     return [pd.DataFrame({"run": runs, "metric": name, "value": map(float, value)}) for name, value in found.items()]
 

@@ -17,7 +17,7 @@ from vaejax.data import Factors
 from vaejax.measure import ACTIVE
 from vaejax.plots import mutual_information_heatmaps, traversal_strip
 from vaejax.report import Block, Figure, Text
-from vaejax.report.study_tables import method_name
+from vaejax.report.study_tables import Setting, method_name
 from vaejax.run import load_run
 
 SHOWN = 3  # runs of a method: best, median and worst
@@ -49,7 +49,7 @@ def pictured(source: Factors, row: pd.Series, path: Path, kind: str) -> Block:
     params = run.params_of(int(row["number"]))
     codes = encode(run.method, source, params, 10_000)
     order = [j for j in codes.order if codes.mean[:, j].var() > ACTIVE][:LATENTS_SHOWN]
-    setting = described(row)
+    setting = f"{setting_of(row)}, seed {row['seed']}"
     if not order:
         return Text(f"The {kind} run ({setting}) has no active latent to move.")
     middle = int(np.ravel_multi_index([size // 2 for size in source.sizes], source.sizes))
@@ -61,21 +61,20 @@ def pictured(source: Factors, row: pd.Series, path: Path, kind: str) -> Block:
     return Figure(strip, f"The {kind} run by MIG ({setting}): MIG {row['value']:.2f}. Codes of largest KL first.")
 
 
-def described(row: pd.Series) -> str:
-    """ "beta = 4, seed 2"."""
-    strength = "" if pd.isna(row["strength"]) else f"{row['strength_name']} = {row['strength']:g}, "
-    return f"{strength}seed {row['seed']}"
+def setting_of(row: pd.Series) -> Setting:
+    """The method and the strength of a run; its text is "β-VAE (β = 4)"."""
+    return Setting(row["method"], row["strength_name"], None if pd.isna(row["strength"]) else row["strength"])
 
 
 def mixing(source: Factors, table: pd.DataFrame, path: Path) -> Mapping[str, list[Block]]:
     """For every method and strength on this source, what each latent of the run of median MIG carries."""
     rows = table[(table["source"] == source.name) & (table["metric"] == "mig") & np.isfinite(table["value"])]
     matrices, labels, said, tabs = {}, {}, [], {}
-    for (method, _), runs in rows.groupby(["method", "strength"], sort=False, dropna=False):
+    for _, runs in rows.groupby(["method", "strength"], sort=False, dropna=False):
         row = runs.sort_values("value").iloc[(len(runs) - 1) // 2]
         run = load_run(path / "groups" / row["group"])
         codes = encode(run.method, source, run.params_of(int(row["number"])), 10_000)
-        name = method_name(str(method)) + ("" if pd.isna(row["strength"]) else f" (β = {row['strength']:g})")
+        name = str(setting_of(row))
         order = [j for j in codes.order if codes.mean[:, j].var() > ACTIVE]
         if not order or codes.factors is None:
             said.append(f"{name}: no latent is active.")

@@ -181,8 +181,8 @@ def trends(study: Scores, metric: str, codes: str, resamples: int = RESAMPLES) -
         rho = bootstrap(lambda w, x=x, y=y, i=index: spearman(x, y.ravel(), w[:, i]), len(seeds), resamples)
         steps = np.diff(np.nanmean(y[np.argsort(strengths)], axis=1))
         always = "; at every step" if len(steps) > 1 and ((steps < 0).all() or (steps > 0).all()) else ""
-        text = f"{method_name(method)} (ρ = {spread(*map(float, rho))}{always})"
         kind = unclear if not (rho.high < 0 or rho.low > 0) else falls if rho.value < 0 else rises
+        text = f"{method_name(method)} (ρ = {spread(*map(float, rho))}{'' if kind is unclear else always})"
         kind.append(text)
     if len(seeds) == 1 and unclear:
         return f"Of one seed, the Gaussian total correlation of {codes} goes with the strength in {_listed(unclear)}."
@@ -204,7 +204,7 @@ def ends(study: Scores) -> str:
     sentences = []
     if "true_factors" in average:
         known = {metric: value for metric, value in average["true_factors"].items() if np.isfinite(value)}
-        below = [f"{metric_name(metric)} {tables.number(value)}" for metric, value in known.items() if value < 0.99]
+        below = [f"{metric_name(metric)} {value:.3f}" for metric, value in known.items() if value < 0.99]
         sentences.append(f"The true factors score at least 0.99 in {len(known) - len(below)} of {len(known)} scores"
                          + (f" (below: {', '.join(below)})." if below else "."))  # fmt: skip
     if "random_encoder" in average:
