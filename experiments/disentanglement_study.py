@@ -69,7 +69,7 @@ class Config:
     """Everything that the study depends on; it is written to `config.json`."""
 
     preset: Literal["laptop", "gpu-hour", "paper"] = "laptop"
-    """defaults to start from: 2 cores, about an hour of a GPU (not tried yet), or the 1,800 models of Locatello et al. 2019"""
+    """where to start from: 2 cores, an hour of a GPU (not tried yet), or the 1,800 models of Locatello et al. 2019"""
     sources: tuple[str, ...] = ("sprites",)
     """what all methods are trained on: any source with factors (sprites, shapes3d, color_sprites, ...)"""
     correlated: tuple[str, ...] = ("x,y,0.2",)
