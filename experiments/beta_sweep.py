@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from experiments import script
-from vaejax.data import is_rendered, load
+from vaejax.data import example, is_rendered, load
 from vaejax.errors import InputError
 from vaejax.folder import claim, write_table
 from vaejax.measure import measure
@@ -119,7 +119,7 @@ def main(config: Config) -> None:
     settings |= {"common_random_numbers": common}
     if claim(path, settings, overwrite=config.overwrite):
         print(f"continuing the unfinished sweep in {path}")
-    print(plan(method, train.shape, runs.count, config.batch_size, chunk=config.chunk))
+    print(plan(method, example(train), runs.count, config.batch_size, chunk=config.chunk))
     with script.Bar(runs.count) as bar:
         result = fit(method, train, runs, **sizes, workdir=path, on_progress=bar)
     print(f"measuring {runs.count} runs on {min(test.size, config.images):,} images")

@@ -30,7 +30,7 @@ from vaejax.apply.traverse import LIMIT, PERCENTILES, data_values, prior_values,
 from vaejax.data import Source
 from vaejax.data.dsprites import NAMES as DSPRITES
 from vaejax.data.source import Factors
-from vaejax.distributions import Delta
+from vaejax.distributions import Gaussian, StandardNormal
 from vaejax.errors import InputError, choose
 from vaejax.folder import attempt
 from vaejax.measure import ACTIVE, BATCH, examples
@@ -207,7 +207,7 @@ def _encode(method, at, params, data, batches) -> dict[str, Array]:
         batch = at(data, index)
         posterior = method.encode(params, batch)
         values = {"mean": posterior.mean}
-        if not isinstance(posterior, Delta):
+        if isinstance(posterior, Gaussian) and isinstance(method.prior(params, batch), StandardNormal):
             values["kl"] = kl_per_latent(posterior)
         return values if batch.factors is None else {**values, "factors": batch.factors}
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from experiments import script
 from vaejax import metrics
-from vaejax.data import Factors, is_rendered, load
+from vaejax.data import Factors, example, is_rendered, load
 from vaejax.errors import InputError
 from vaejax.folder import claim, write_table
 from vaejax.measure import examples, measure
@@ -113,7 +113,7 @@ def train(
     sizes = {"steps": training.steps, "batch_size": training.batch_size, "chunk": training.chunk}
     settings = {"command": script.command(), "source": group.source, "model": group.model, "shape": source.shape}
     claim(folder, {**settings, **sizes, "seeds": training.seeds, **group.axes})
-    tqdm.write(f"{group.name}: {plan(method, source.shape, runs.count, training.batch_size, chunk=training.chunk)}")
+    tqdm.write(f"{group.name}: {plan(method, example(source), runs.count, training.batch_size, chunk=training.chunk)}")
     with script.Bar(runs.count) as bar:
 
         def told(progress: Progress) -> None:
@@ -163,7 +163,7 @@ def unsupervised(
     differ from it by the seed only, from 1,000 images (`samples_udr`).
     """
     wide = basic.pivot(index="run", columns="metric", values="value")
-    if "kl" not in wide:
+    if "kl_latent_0" not in wide:
         return []
     encode = partial(metrics.codes, result.method, source, result.params, chunk=training.chunk)
     sampled = encode(examples(source, images), key=jax.random.key(0))

@@ -105,7 +105,7 @@ class Bar:
         """Moves the bar to here. The rate leaves out compiling and what an earlier, interrupted call had done."""
         if self.bar.total is None:
             self.bar.reset(total=progress.total)
-            self.bar.initial = self.bar.n = progress.done
+            self.bar.initial = self.bar.n = self.bar.last_print_n = progress.done
         finite = {name: values[np.isfinite(values)] for name, values in progress.metrics.items()}
         means = {name: f"{values.mean():.1f}" for name, values in finite.items() if values.size}
         lost = {"diverged": progress.diverged} if progress.diverged else {}

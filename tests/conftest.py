@@ -12,6 +12,13 @@ jax.config.update("jax_num_cpu_devices", 2)
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Lets go of a file's compiled programs, which together take more maps of memory than Linux allows (65,530)."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of genuine data; the test is skipped where it is absent."""

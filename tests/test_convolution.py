@@ -10,7 +10,7 @@ from jax import lax
 
 from vaejax.errors import InputError
 from vaejax.networks import convolution
-from vaejax.networks.convolution import conv, conv_transpose, fastest_form
+from vaejax.networks.convolution import conv, conv_same, conv_transpose, fastest_form
 
 FORMS = ("conv", "matmul")
 # kernel, channels of the image, channels of the features, height and width of the image
@@ -182,3 +182,92 @@ def test_the_choice_is_made_once_from_the_channels_of_the_image(monkeypatch, ope
     operator(x, w, "conv")  # an explicit form asks nobody
     assert len(asked) == 1
     assert inspect.signature(operator).parameters["form"].default is None
+
+
+SAME_CASES = [  # kernel, channels in, channels out, height and width
+    (3, 5, 3, 7, 6),
+    (3, 1, 4, 8, 8),
+    (1, 3, 2, 4, 5),
+    (5, 2, 3, 9, 5),
+    (3, 2, 2, 1, 2),
+]
+
+
+def same_reference(x, w, y):
+    """conv_same(x, w) and the gradients of its product with y, one tap at a time in float64."""
+    x, w, y = (np.asarray(a, np.float64) for a in (x, w, y))
+    r, (_, h, v, _) = len(w) // 2, y.shape
+    padded = np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)))
+    value, image, weight = np.zeros_like(y), np.zeros_like(padded), np.zeros_like(w)
+    for p in range(len(w)):
+        for q in range(len(w)):
+            seen = np.s_[:, p : p + h, q : q + v]
+            value += np.einsum("bijc,co->bijo", padded[seen], w[p, q])
+            image[seen] += np.einsum("bijo,co->bijc", y, w[p, q])
+            weight[p, q] = np.einsum("bijc,bijo->co", padded[seen], y)
+    return value, image[:, r : r + h, r : r + v], weight
+
+
+def draw_same(case, dtype: type = np.float32, batch=3, seed=0):
+    k, c, o, h, v = case
+    rng = np.random.default_rng([seed, *case])
+    shapes = (batch, h, v, c), (k, k, c, o), (batch, h, v, o)
+    return [jnp.asarray(rng.standard_normal(s), dtype) for s in shapes]
+
+
+def same_everything(x, w, y):
+    return {form: value_and_gradients(conv_same, form, x, w, y) for form in FORMS}
+
+
+@pytest.mark.parametrize("case", SAME_CASES, ids=str)
+def test_conv_same_and_its_gradients_equal_plain_sums(case):
+    with jax.enable_x64(True):
+        for dtype, tolerance in ((np.float32, 1e-6), (np.float64, 1e-12)):
+            inputs = draw_same(case, dtype)
+            got = jax.jit(same_everything)(*inputs)
+            for form in FORMS:
+                for value, want in zip(got[form], same_reference(*inputs), strict=True):
+                    assert value.dtype == dtype
+                    assert error(value, want) <= tolerance
+
+
+@pytest.mark.parametrize("how", [jax.vmap, lambda f: lambda *a: lax.map(lambda s: f(*s), a)], ids=["vmap", "map"])
+def test_conv_same_with_many_weights_in_one_program(how):
+    draws = [draw_same((3, 3, 4, 6, 5), seed=s) for s in range(3)]
+    got = jax.jit(how(same_everything))(*(jnp.stack(a) for a in zip(*draws, strict=True)))
+    for i, one in enumerate(draws):
+        for form in FORMS:
+            for value, want in zip(got[form], same_reference(*one), strict=True):
+                assert error(value[i], want) <= 1e-6
+
+
+def test_conv_same_with_images_split_over_two_devices():
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    inputs = draw_same((3, 3, 4, 6, 5), batch=4)
+    axes = [jax.sharding.PartitionSpec("batch"), jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("batch")]
+    split = [jax.device_put(a, jax.NamedSharding(mesh, axis)) for a, axis in zip(inputs, axes, strict=True)]
+    got = jax.jit(same_everything)(*split)
+    for form in FORMS:
+        for value, want in zip(got[form], same_reference(*inputs), strict=True):
+            assert error(value, want) <= 1e-6
+
+
+def test_conv_same_by_matrix_products_has_no_convolution():
+    x, w, y = draw_same((3, 3, 4, 6, 5))
+    for form in FORMS:
+        program = str(jax.make_jaxpr(lambda *a, form=form: value_and_gradients(conv_same, form, *a))(x, w, y))
+        assert ("conv_general_dilated" in program) == (form == "conv")
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "message"),
+    [
+        ((2, 8, 8, 3), (4, 4, 3, 5), "k odd"),
+        ((2, 8, 8, 3), (3, 1, 3, 5), "k odd"),
+        ((8, 8, 3), (3, 3, 3, 5), "k odd"),
+        ((2, 8, 8, 1), (3, 3, 3, 5), "1 channels but w is made for 3"),
+    ],
+)
+def test_conv_same_refuses_wrong_shapes(x, w, message):
+    with pytest.raises(InputError, match=message):
+        conv_same(jnp.zeros(x), jnp.zeros(w))

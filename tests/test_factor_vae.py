@@ -116,7 +116,7 @@ def test_a_trained_discriminator_knows_the_total_correlation_of_a_gaussian():
 
         def loss(params):
             real, shuffled = network.apply(params, z), network.apply(params, objectives.permuted(permutation_key, z))
-            return objectives.real_or_permuted(real, shuffled).mean()
+            return objectives.telling_apart(real, shuffled).mean()
 
         updates, moments = adam.update(jax.grad(loss)(params), moments)
         return (optax.apply_updates(params, updates), moments), None

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from vaejax import METHODS, Batch, InputError, apply, build, fit, grid, load_run, sweep, train
+from vaejax.conditions import Conditioned
 from vaejax.data import load
 from vaejax.distributions import LIKELIHOODS, Bernoulli, Delta, Gaussian
 from vaejax.folder import claim
 from vaejax.method import Method
+from vaejax.methods.hierarchical_vae import TopDownGaussian
+from vaejax.networks.quantizer import Codes
 
 SHAPE = (8, 8, 1)
 DIGITS = load("digits")
@@ -26,6 +29,10 @@ class Row(NamedTuple):
       none: the strength at which it is `plain`.
       learns: the metric that training lowers.
       structure: small sizes.
+      groups: of parameters, beside `encoder` and `decoder`.
+      posterior: what `encode` gives.
+      latents: how many numbers a code is, with the networks' 3.
+      network: which it is trained with, and its `plain`, too.
     """
 
     strengths: dict[str, list[float]]
@@ -34,10 +41,15 @@ class Row(NamedTuple):
     learns: str = "loss"
     structure: dict[str, Any] = {}  # noqa: RUF012
     fixed: dict[str, float] = {}  # noqa: RUF012
+    groups: tuple[str, ...] = ()
+    posterior: type = Gaussian
+    latents: int = 3
+    network: str = "mlp"
 
 
 TABLE = {
     "vae": Row({"learning_rate": [1e-3, 3e-3]}),
+    "iwae": Row({"learning_rate": [1e-3, 3e-3]}, structure={"samples": 3, "estimator": "dreg"}),
     "beta_vae": Row({"beta": [2, 8]}, {"beta": 1}),
     "annealed_beta": Row({"beta": [1, 4]}, {"beta": 1, "anneal_steps": 0}, learns="reconstruction"),
     "annealed_capacity": Row(
@@ -48,33 +60,101 @@ TABLE = {
         {"gamma": 0},
         learns="reconstruction",  # its loss depends on an opponent who learns, too
         structure={"discriminator_width": 16, "discriminator_depth": 2},
+        groups=("discriminator",),
     ),
     "beta_tcvae": Row({"beta": [2, 6]}, {"beta": 1}, structure={"estimator": "mss", "size": DIGITS.size}),
     "dip_vae_i": Row({"lambda_od": [1, 10]}, {"lambda_od": 0}),
     "dip_vae_ii": Row({"lambda_od": [1, 10]}, {"lambda_od": 0}),
-    "autoencoder": Row({"learning_rate": [1e-3, 3e-3]}),
-    "sparse_autoencoder": Row({"lambda_l1": [0.1, 1]}, {"lambda_l1": 0}, plain="autoencoder"),
+    "autoencoder": Row({"learning_rate": [1e-3, 3e-3]}, posterior=Delta),
+    "sparse_autoencoder": Row({"lambda_l1": [0.1, 1]}, {"lambda_l1": 0}, plain="autoencoder", posterior=Delta),
+    "kl_sparse_autoencoder": Row({"lambda_kl": [0.3, 1]}, posterior=Delta),
+    "k_sparse_autoencoder": Row({"learning_rate": [1e-3, 3e-3]}, structure={"k": 2}, posterior=Delta),
+    "contractive_autoencoder": Row(
+        {"lambda_contractive": [0.01, 0.1]},
+        {"lambda_contractive": 0},
+        plain="autoencoder",
+        structure={"estimator": "hutchinson", "probes": 2},
+        posterior=Delta,
+    ),
+    "denoising_autoencoder": Row({"level": [0.1, 0.4]}, {"level": 0}, plain="autoencoder", posterior=Delta),
+    "denoising_vae": Row({"level": [0.05, 0.2]}, {"level": 0}),
+    "stacked_autoencoder": Row(
+        {"level": [0, 0.25]},
+        {"pretrain_steps": 0},
+        plain="autoencoder",
+        fixed={"pretrain_steps": 30},  # three layers; the first learns as long as the loss is looked at
+        posterior=Delta,
+        network="mlp_sigmoid",
+    ),
+    "stacked_classifier": Row(
+        {"level": [0, 0.25]},
+        fixed={"pretrain_steps": 30},
+        groups=("classifier",),
+        posterior=Delta,
+        network="mlp_sigmoid",
+    ),
+    "conditional_vae": Row(
+        {"learning_rate": [1e-3, 3e-3]},
+        structure={"condition": "label", "classes": 10, "prior": "learned"},
+        groups=("prior",),
+        posterior=Conditioned,
+        latents=3 + 10,
+    ),
+    "vamp_vae": Row({"learning_rate": [1e-3, 3e-3]}, structure={"components": 5}, groups=("prior",)),
+    "wae_mmd": Row({"lambda_mmd": [1, 10]}, {"lambda_mmd": 0}, plain="autoencoder", posterior=Delta),
+    "info_vae": Row({"lambda_mmd": [10, 100]}, {"alpha": 0, "lambda_mmd": 1}),
+    "adversarial_autoencoder": Row(
+        {"lambda_adversarial": [1, 10]},
+        {"lambda_adversarial": 0},
+        plain="autoencoder",
+        learns="reconstruction",
+        structure={"discriminator_width": 16, "discriminator_depth": 2},
+        groups=("discriminator",),
+        posterior=Delta,
+    ),
+    "vq_vae": Row(
+        {"commitment": [0.1, 1]},
+        learns="reconstruction",
+        structure={"codes": 8},
+        groups=("codebook",),
+        posterior=Codes,
+    ),
+    "fsq_vae": Row(
+        {"learning_rate": [1e-3, 3e-3]}, structure={"levels": (5, 4, 3)}, groups=("scale",), posterior=Codes
+    ),
+    "hierarchical_vae": Row(
+        {"free_bits": [0, 0.5]},
+        fixed={"anneal_steps": 50, "skip_above": 1e4},
+        learns="reconstruction",  # its loss begins without the KL
+        structure={"blocks": "1x2"},
+        posterior=TopDownGaussian,
+        latents=2 * 3,
+        network="hierarchical",
+    ),
 }
 WITH_NONE = [name for name, row in TABLE.items() if row.none is not None]
 OTHERS = [  # other networks and likelihoods, whose gradients and training the table doesn't see
     *[(method, "mlp", likelihood) for method in ("vae", "autoencoder") for likelihood in list(LIKELIHOODS)[1:]],
     ("factor_vae", "conv", "bernoulli"),
     ("autoencoder", "conv_k2", "bernoulli"),
+    ("conditional_vae", "conv", "gaussian"),
 ]
 quickly_compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-CASES = [*[(method, "mlp", "bernoulli") for method in METHODS], *OTHERS]
+CASES = [*[(method, row.network, "bernoulli") for method, row in TABLE.items()], *OTHERS]
 
 
 def blobs(data, key) -> Batch:
-    """32 images of one bright square each, at a random place."""
+    """32 images of one bright square each, at a random place; the label says in which row."""
     corner = jax.random.randint(key, (32, 2), 0, 5)
     inside = (jnp.arange(8) - corner[..., None]) // 4 == 0  # [32, 2, 8]
-    return Batch((inside[:, 0, :, None] & inside[:, 1, None, :])[..., None].astype(jnp.float32))
+    x = (inside[:, 0, :, None] & inside[:, 1, None, :])[..., None].astype(jnp.float32)
+    return Batch(x, label=corner[:, 0])
 
 
 @cache
-def built(method: str, network: str = "mlp", likelihood: str = "bernoulli") -> Method:
-    width = 32 if network == "mlp" else 4
+def built(method: str, network: str | None = None, likelihood: str = "bernoulli") -> Method:
+    network = network or TABLE[method].network
+    width = 4 if network.startswith("conv") else 32
     return build(method, SHAPE, network, latents=3, width=width, likelihood=likelihood, **TABLE[method].structure)
 
 
@@ -88,9 +168,8 @@ def start(case):
     method = built(*case)
 
     def of_seed(seed):
-        return train.init(
-            method, method.hyper, jax.random.fold_in(jax.random.key(seed), 0), blobs((), jax.random.key(0))
-        )
+        key = jax.random.fold_in(jax.random.key(seed), 0)
+        return train.init(method, method.hyper, key, digits(DIGITS.data, key))
 
     return quickly_compiled(of_seed)
 
@@ -100,23 +179,24 @@ def started(case, seed: int = 0) -> train.State:
 
 
 @cache
-def one_step(name: str):
-    method = built(name)
+def one_step(name: str, network: str):
+    method = built(name, network)
     return quickly_compiled(lambda hyper, state: train.train_step(method, digits, hyper, DIGITS.data, state))
 
 
-def alone(name: str, steps: int, hyper, seed: int = 0):
+def alone(name: str, steps: int, hyper, seed: int = 0, network: str | None = None):
     """The parameters of one run after so many steps of a program of its own, and the metrics of each."""
-    state, found = started((name, "mlp", "bernoulli"), seed), []
+    network = network or TABLE[name].network
+    state, found = started((name, network, "bernoulli"), seed), []
     for _ in range(steps):
-        state, metrics = one_step(name)(jax.tree.map(jnp.float32, hyper), state)
+        state, metrics = one_step(name, network)(jax.tree.map(jnp.float32, hyper), state)
         found.append(metrics)
     return state.params, {metric: np.array([step[metric] for step in found]) for metric in found[0]}
 
 
-def trained(name: str, steps: int, **axes) -> sweep.Result:
+def trained(name: str, steps: int, network: str | None = None, **axes) -> sweep.Result:
     """Two seeds of every combination of `axes`, two runs vmapped on each of two devices."""
-    method = built(name)
+    method = built(name, network)
     axes = {"learning_rate": 3e-3, **TABLE[name].fixed, **(axes or TABLE[name].strengths)}
     return fit(method, DIGITS, grid(method.hyper, 2, **axes), steps=steps, batch_size=32, chunk=2)
 
@@ -143,7 +223,7 @@ def test_200_steps_lower_the_loss_and_every_metric_is_finite_from_step_0(name):
 @pytest.mark.parametrize("name", TABLE)
 def test_gradients_reach_every_parameter(name):
     result, earlier = table_run(name), trained(name, 10)
-    assert set(result.params) == {"encoder", "decoder"} | ({"discriminator"} if name == "factor_vae" else set())
+    assert set(result.params) == {"encoder", "decoder", *TABLE[name].groups}
     for run in range(4):
         assert unmoved(result.params_of(run), earlier.params_of(run)) == []
 
@@ -176,14 +256,14 @@ def test_the_strength_none_is_exactly_the_plain_method(name):
     At full effort it adds up the same numbers in an order of its own, which differs between programs: there the last
     bit of a float32 is free.
     """
-    row, method, plain = TABLE[name], built(name), built(TABLE[name].plain)
+    row, method, plain = TABLE[name], built(name), built(TABLE[name].plain, TABLE[name].network)
     params, metrics = alone(name, 3, method.hyper._replace(**row.none))
-    expected, plain_metrics = alone(row.plain, 3, plain.hyper)
+    expected, plain_metrics = alone(row.plain, 3, plain.hyper, network=row.network)
     jax.tree.map(np.testing.assert_array_equal, {group: params[group] for group in expected}, expected)
     for metric, values in plain_metrics.items():
         np.testing.assert_allclose(metrics[metric], values, rtol=1e-6)
     result = trained(name, 10, **row.none).params
-    for group, leaves in trained(row.plain, 10, learning_rate=3e-3).params.items():
+    for group, leaves in trained(row.plain, 10, row.network, learning_rate=3e-3).params.items():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), result[group], leaves)
 
 
@@ -210,12 +290,13 @@ def test_encode_decode_and_apply(case):
     method, state = built(*case), started(case)
     batch = blobs((), jax.random.key(2))
     posterior = method.encode(state.params, batch)
-    assert posterior.mean.shape == (32, 3)
-    assert isinstance(posterior, Delta if case[0].endswith("autoencoder") else Gaussian)
+    assert posterior.mean.shape == (32, TABLE[case[0]].latents)
+    assert isinstance(posterior, TABLE[case[0]].posterior)
     assert method.decode(state.params, posterior.mean).log_prob(batch.x).shape == batch.x.shape
-    remade = apply.reconstruct(method, state.params, batch.x)
+    remade = apply.reconstruct(method, state.params, batch)
     np.testing.assert_allclose(remade, method.decode(state.params, posterior.mean).mean)
-    assert apply.generate(method, state.params, jax.random.key(0), 5, 3).shape == (5, *SHAPE)
+    if method.prior is not None:
+        assert apply.generate(method, state.params, jax.random.key(0), batch).shape == (32, *SHAPE)
 
 
 def test_a_traversal_moves_one_code_and_leaves_the_others():

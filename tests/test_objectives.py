@@ -184,10 +184,10 @@ def test_the_ideal_discriminator_gives_the_density_ratio():
     joint, marginals = densities(CODES)
     logits = jnp.stack([joint, marginals.sum(axis=-1)], axis=1) + 3.0
     np.testing.assert_allclose(objectives.density_ratio(logits), joint - marginals.sum(axis=-1), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(objectives.real_or_permuted(jnp.ones((4, 2)), jnp.zeros((4, 2))), math.log(2), rtol=1e-6)
+    np.testing.assert_allclose(objectives.telling_apart(jnp.ones((4, 2)), jnp.zeros((4, 2))), math.log(2), rtol=1e-6)
     sure = jnp.array([[9.0, -9.0]])
-    np.testing.assert_allclose(objectives.real_or_permuted(sure, -sure), 0, atol=1e-6)
-    np.testing.assert_allclose(objectives.real_or_permuted(-sure, -sure), 9.0, rtol=1e-4)
+    np.testing.assert_allclose(objectives.telling_apart(sure, -sure), 0, atol=1e-6)
+    np.testing.assert_allclose(objectives.telling_apart(-sure, -sure), 9.0, rtol=1e-4)
 
 
 @settings(deadline=None, max_examples=50)

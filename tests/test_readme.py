@@ -28,7 +28,7 @@ def test_every_method_is_in_the_table_with_its_file():
 
 def test_every_metric_and_source_is_named():
     for name in (*METRICS, *SOURCES):
-        assert re.search(rf"`{name}(PATH|[`.])", README), name
+        assert re.search(rf"`{name}(PATH|DIR|[`.])", README), name
 
 
 def test_every_file_that_is_named_exists():

@@ -1,19 +1,24 @@
 """Where runs are trained: one answer for each backend and memory, all tested on a CPU."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from vaejax import build, plan
+from vaejax import Batch, build, plan
 from vaejax.strategy import bytes_of_a_step, in_groups, pad
 
 METHOD = build("beta_vae", (8, 8, 1), "conv", latents=3, width=4)
 GB = 10**9
 
 
+def images(side):
+    return Batch(jnp.zeros((1, side, side, 1)))
+
+
 def layout(runs, batch_size=16, **options):
-    return plan(METHOD, (8, 8, 1), runs, batch_size, **options)
+    return plan(METHOD, images(8), runs, batch_size, **options)
 
 
 def one_device():
@@ -31,10 +36,10 @@ def test_on_a_cpu_every_device_trains_one_run_at_a_time():
 @pytest.mark.parametrize(("network", "side", "split"), [("conv", 64, 2), ("conv", 32, 2), ("mlp", 28, 1)])
 def test_one_run_has_its_batches_split_if_images_are_most_of_the_work(network, side, split):
     method = build("beta_vae", (side, side, 1), network)
-    found = plan(method, (side, side, 1), 1, 64)
+    found = plan(method, images(side), 1, 64)
     assert (found.chunk, found.group, found.split) == (1, 1, split)
     assert ("batches split over 2 cpu devices" in str(found)) == (split == 2)
-    assert plan(method, (side, side, 1), 1, 63).split == 1  # which two devices can't share
+    assert plan(method, images(side), 1, 63).split == 1  # which two devices can't share
 
 
 @pytest.mark.parametrize("backend", ["gpu", "tpu"])
@@ -45,7 +50,7 @@ def test_on_an_accelerator_all_are_vmapped_if_memory_takes_them(backend):
 
 
 def test_where_memory_takes_fewer_the_groups_are_equal():
-    need = bytes_of_a_step(METHOD, (8, 8, 1), 16)
+    need = bytes_of_a_step(METHOD, images(8), 16)
     found = layout(10, backend="gpu", memory=int(need * 4.5 / 0.8), mesh=one_device())
     assert (found.chunk, found.group) == (4, 4)  # 4 + 4 + 2, and not 4.5
     assert layout(10, backend="gpu", memory=int(need * 5.5 / 0.8), mesh=one_device()).chunk == 5
@@ -68,7 +73,15 @@ def test_the_memory_of_a_run_is_bounded_from_above():
     step = jax.jit(lambda state: train.train_step(method, sample, method.hyper, source.data, state))
     found = step.lower(state).compile().memory_analysis()
     taken = found.temp_size_in_bytes + found.output_size_in_bytes
-    assert taken < bytes_of_a_step(method, (32, 32, 1), 32) < 15 * taken
+    assert taken < bytes_of_a_step(method, images(32), 32) < 15 * taken
+
+
+def test_every_branch_of_a_program_counts():
+    """Vmapped, all are computed: the stages of greedy training, and the joined network."""
+    options = {"network": "mlp_sigmoid", "latents": 3, "width": (16, 8)}
+    methods = (build(name, (8, 8, 1), **options) for name in ("autoencoder", "stacked_autoencoder"))
+    joined, stacked = (bytes_of_a_step(method, images(8), 64) for method in methods)
+    assert stacked > 2 * joined
 
 
 def test_padding_repeats_the_last_run():

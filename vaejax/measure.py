@@ -13,11 +13,12 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from vaejax.data.source import Factors, Source, Streamed
-from vaejax.distributions import Delta
+from vaejax.conditions import check_classes, unconditioned
+from vaejax.data.source import Factors, Source, Streamed, example, examples, stored_labels
 from vaejax.method import Method, Params
 from vaejax.metrics.mig import mutual_information_gap
-from vaejax.objectives import kl_per_latent, reconstruction, squared_error
+from vaejax.objectives import rate, reconstruction, squared_error
+from vaejax.priors import has_density
 from vaejax.strategy import in_groups, over_runs, place, plan
 from vaejax.sweep import check_sizes
 
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
 
 ACTIVE = 0.01  # Burda et al. 2016, section 5.2: a unit is active if the variance of its posterior mean is above this
 BATCH = 100
-
-
-def examples(source: Source | Streamed, count: int, seed: int = 0) -> Int[np.ndarray, " n"]:
-    """Indices of all images, or of `count` different ones where there are more."""
-    if source.size <= count:
-        return np.arange(source.size)
-    return np.sort(np.random.default_rng(seed).choice(source.size, count, replace=False))
 
 
 def measure(
@@ -46,17 +40,18 @@ def measure(
 ) -> "pd.DataFrame":
     """The tidy table (`run`, `metric`, `value`) of every measure of every run.
 
-    `elbo`, `reconstruction` (-log p(x | z)), `kl` and `kl_latent_J` in nats per image, one noise sample per image;
-    `squared_error` per image, of the mean reconstruction from the mean code; `active_units`, how many codes vary
-    (variance of the posterior mean over images > 0.01); `mig` where the source has ground-truth factors. A
-    deterministic autoencoder has no `elbo` and no `kl`.
+    `elbo`, `reconstruction` (-log p(x | z)), `kl` and `kl_latent_J` in nats per image, one noise sample per image (no
+    `kl_latent_J` where a prior or a posterior is not independent in its latents; `kl` is then estimated at that
+    sample); `squared_error` per image, of the mean reconstruction from the mean code; `active_units`, how many codes
+    vary (variance of the posterior mean over images > 0.01); `mig` where the source has ground-truth factors. A
+    deterministic autoencoder has no `elbo` and no `kl`. The condition of a conditional model is no part of its code.
 
     Args:
       params: the runs' parameters, every leaf with a leading run axis, as in `Result.params`.
       images: how many images to use, of the source's test split if that is what was loaded.
 
     Raises:
-      InputError: less than 1 image.
+      InputError: less than 1 image, or labels that are none of the method's classes.
     """
     import pandas as pd
 
@@ -64,8 +59,9 @@ def measure(
     index = examples(source, images)
     if isinstance(source, Streamed):
         source, index = source.take(index), np.arange(index.size)
+    check_classes(method, stored_labels(source.data))
     runs = len(jax.tree.leaves(params)[0])
-    layout = plan(method, source.shape, runs, BATCH, chunk=chunk, mesh=mesh)
+    layout = plan(method, example(source), runs, BATCH, chunk=chunk, mesh=mesh)
     size = max(source.sizes) if isinstance(source, Factors) else None
     rows = -(-index.size // BATCH)
     batches = np.resize(index, rows * BATCH).reshape(rows, BATCH)  # the last is filled up with images seen before
@@ -93,10 +89,14 @@ def _measure(method, at, count, size, mesh, params, shared) -> dict[str, Float[A
             values = {
                 "reconstruction": reconstruction(method.decode(params, z), batch.x),
                 "squared_error": squared_error(method.decode(params, posterior.mean), batch.x),
-                "mean": posterior.mean,
+                "mean": unconditioned(posterior).mean,
             }
-            if not isinstance(posterior, Delta):
-                values["kl_latent"] = kl_per_latent(posterior)
+            prior = None if method.prior is None else method.prior(params, batch)
+            if prior is not None and has_density(posterior) and has_density(prior):
+                nats = rate(posterior, prior, z)
+                values["kl"] = nats.sum(axis=-1)
+                if nats.shape == values["mean"].shape:
+                    values["kl_latent"] = nats
             return values if size is None else {**values, "factors": batch.factors}
 
         per_batch = jax.lax.map(of_batch, (jnp.arange(len(batches)), batches))
@@ -104,9 +104,8 @@ def _measure(method, at, count, size, mesh, params, shared) -> dict[str, Float[A
         mean = per_image.pop("mean")
         factors = per_image.pop("factors", None)
         values = {name: value.mean(axis=0) for name, value in per_image.items()}
-        if "kl_latent" in values:
-            kl = values["kl_latent"].sum()
-            values = {"elbo": -values["reconstruction"] - kl, "kl": kl, **values}
+        if "kl" in values:
+            values = {"elbo": -values["reconstruction"] - values["kl"], **values}
         values["active_units"] = jnp.where(jnp.isfinite(mean).all(), (mean.var(axis=0) > ACTIVE).sum(), jnp.nan)
         return values if factors is None else {**values, "mig": mutual_information_gap(mean, factors, size)}
 

@@ -58,12 +58,15 @@ class Method(NamedTuple):
     """A way to train and use an autoencoder, as pure functions over a pytree of parameters.
 
     Fields:
-      hyper: a NamedTuple of float defaults (`beta`, `learning_rate`, ...). Traced.
-      init: `(key, batch) -> params`.
+      hyper: a NamedTuple of float defaults (`beta`, `learning_rate`, ...). Traced. init: `(key, batch) -> params`.
       loss: `(params, hyper, batch, key, step) -> (scalar, metrics)`; metrics are scalars (nats per image), with `loss`.
-      encode: `(params, batch) -> posterior`, a Distribution over latents [B, latents].
-      decode: `(params, latents) -> likelihood` over images [B, H, W, C].
-      optimizer: `hyper -> optax.GradientTransformation`, rebuilt inside the step because `hyper` is traced.
+      encode: `(params, batch) -> posterior`, a Distribution over latents [B, latents]. decode: `(params, latents) ->
+      likelihood` over images [B, H, W, C]. optimizer: `hyper -> optax.GradientTransformation`, rebuilt inside the step
+      because `hyper` is traced. prior: `(params, batch) -> Distribution` over latents [B, latents]: what is known of
+      them before the image is seen.
+        A conditional method reads its condition in the batch, others only how many there are. None without a prior.
+      classes: labels that it reads are below this; None if it reads none.
+      unlabelled: whether it also learns from images without a label, which is -1.
     """
 
     hyper: Hyper
@@ -72,6 +75,9 @@ class Method(NamedTuple):
     encode: Callable[[Params, Batch], Any]
     decode: Callable[[Params, Latent], Distribution]
     optimizer: Callable[[Hyper], optax.GradientTransformation]
+    prior: Callable[[Params, Batch], Any] | None = None
+    classes: int | None = None
+    unlabelled: bool = False
 
 
 class State(NamedTuple):

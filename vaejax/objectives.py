@@ -5,13 +5,15 @@ Where a term belongs to the batch as a whole (a covariance, a mean KL), its func
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from vaejax.distributions import Gaussian
+from vaejax.conditions import unconditioned
+from vaejax.distributions import Gaussian, StandardNormal
 from vaejax.errors import InputError
 from vaejax.method import Distribution
 
@@ -31,6 +33,41 @@ def reconstruction(likelihood: Distribution, x: Float[Array, "B H W C"]) -> Floa
 def kl_per_latent(posterior: Gaussian) -> Float[Array, "B latents"]:
     """KL(q(z_j | x) || N(0, 1)) in nats per example and latent: its sum is the rate."""
     return posterior.kl()
+
+
+def total_log_prob(distribution: Distribution, x: Float[Array, "B ..."]) -> Float[Array, " B"]:
+    """log p(x) in nats per example, summed over all that it is made of."""
+    return _flat(distribution.log_prob(x)).sum(axis=-1)
+
+
+def rate(posterior: Any, prior: Any, z: Float[Array, "B ..."]) -> Float[Array, "B latents"]:
+    """KL(q(z | x) || p(z)) in nats per example and latent: its sum is the rate.
+
+    In closed form where both are Gaussian; otherwise log q(z | x) - log p(z) at the one sample z, as a single column
+    [B, 1], whose expectation it is. A condition that both are given has no part in it.
+    """
+    q, p = unconditioned(posterior), unconditioned(prior)
+    if isinstance(q, Gaussian) and isinstance(p, StandardNormal):
+        return kl_per_latent(q)
+    if isinstance(q, Gaussian) and isinstance(p, Gaussian):
+        return q.kl(p)
+    return (total_log_prob(posterior, z) - total_log_prob(prior, z))[:, None]
+
+
+def log_weight(posterior: Any, prior: Any, likelihood: Any, z: Array, x: Float[Array, "B H W C"]) -> Float[Array, " B"]:
+    """log p(x | z) p(z) / q(z | x) in nats per example, at a sample z of the posterior.
+
+    The mean of its exponential is p(x) (Burda et al. 2016, equation 8).
+    """
+    return total_log_prob(prior, z) - total_log_prob(posterior, z) - reconstruction(likelihood, x)
+
+
+def iwae_bound(log_weights: Float[Array, "K B"]) -> Float[Array, " B"]:
+    """log of the mean of K importance weights, in nats per example (Burda et al. 2016, equation 8).
+
+    In expectation a lower bound of log p(x) that rises with K, and the evidence lower bound for K = 1.
+    """
+    return jax.nn.logsumexp(log_weights, axis=0) - math.log(len(log_weights))
 
 
 def squared_error(likelihood: Distribution, x: Float[Array, "B H W C"]) -> Float[Array, " B"]:
@@ -133,6 +170,36 @@ def density_ratio(logits: Float[Array, "B 2"]) -> Float[Array, " B"]:
     return logits[:, 0] - logits[:, 1]
 
 
-def real_or_permuted(real: Float[Array, "B 2"], shuffled: Float[Array, "B 2"]) -> Float[Array, " B"]:
-    """The discriminator's cross-entropy, half for real codes and half for permuted ones, in nats per code."""
-    return -0.5 * (jax.nn.log_softmax(real)[:, 0] + jax.nn.log_softmax(shuffled)[:, 1])
+def telling_apart(first: Float[Array, "B 2"], second: Float[Array, "B 2"]) -> Float[Array, " B"]:
+    """A discriminator's cross-entropy in nats: half for logits of the first kind, half for those of the second."""
+    return -0.5 * (jax.nn.log_softmax(first)[:, 0] + jax.nn.log_softmax(second)[:, 1])
+
+
+SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of the kernel
+
+
+def inverse_multiquadratic(a: Float[Array, "N D"], b: Float[Array, "M D"]) -> Float[Array, "N M"]:
+    """k(a_i, b_j) = sum over scales s of s C / (s C + |a_i - b_j|^2), C = 2 D: the squared distance of two N(0, I).
+
+    Tolstikhin et al. 2018, section 4, and the scales of the authors' experiments. It is at most 7.
+    """
+    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
+    squared, base = jnp.maximum(squared, 0.0), 2.0 * a.shape[1]
+    kernel = jnp.zeros_like(squared)
+    for scale in SCALES:
+        kernel += scale * base / (scale * base + squared)
+    return kernel
+
+
+def maximum_mean_discrepancy(z: Float[Array, "N D"], other: Float[Array, "M D"]) -> Float[Array, ""]:
+    """MMD^2 of two distributions by samples of both (Gretton et al. 2012, equation 3, the unbiased estimate).
+
+    mean_{i != j} k(z_i, z_j) + mean_{i != j} k(z'_i, z'_j) - 2 mean_ij k(z_i, z'_j). Around 0, and as often below as
+    above, for samples of one distribution.
+    """
+
+    def pairs(a: Float[Array, "N D"]) -> Float[Array, ""]:
+        kernel, count = inverse_multiquadratic(a, a), len(a)
+        return (kernel * (1 - jnp.eye(count))).sum() / max(count * (count - 1), 1)
+
+    return pairs(z) + pairs(other) - 2 * inverse_multiquadratic(z, other).mean()

@@ -60,7 +60,7 @@ class Strategy(NamedTuple):
 
 def plan(
     method: Method,
-    shape: tuple[int, int, int],
+    batch: Batch,
     runs: int,
     batch_size: int,
     *,
@@ -76,7 +76,7 @@ def plan(
     idle. Where there are fewer runs than devices, batches are split, unless most of a step is about parameters.
 
     Args:
-      shape: height, width and channels of an image.
+      batch: one image and what comes with it, or their shapes: what `vaejax.data.example` gives of a source.
       chunk, mesh: overrule what would be chosen.
       backend: `cpu`, `gpu` or `tpu`; this process's if not given.
       memory: bytes of one device; what it says if not given.
@@ -87,7 +87,7 @@ def plan(
     backend = backend or jax.default_backend()
     if mesh is None:
         few = runs < jax.device_count()
-        mesh = _mesh(runs, batch_size if few and _splits_well(method, shape, batch_size) else 1)
+        mesh = _mesh(runs, batch_size if few and _splits_well(method, batch, batch_size) else 1)
     if "runs" not in mesh.shape:
         raise InputError(f"the mesh of a sweep needs an axis 'runs', and may have 'batch'; it has {mesh.axis_names}")
     if chunk is not None:
@@ -98,19 +98,19 @@ def plan(
     memory = memory or (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if memory is None:
         return Strategy(runs, each, mesh, "small models don't fill a device alone")
-    need = bytes_of_a_step(method, shape, -(-batch_size // mesh.shape.get("batch", 1)))
+    need = bytes_of_a_step(method, batch, -(-batch_size // mesh.shape.get("batch", 1)))
     most = max(1, int(SHARE * memory / need))
     groups = -(-each // most)
     reason = f"a run needs at most {need / 1e9:.2g} GB of {memory / 1e9:.3g}"
     return Strategy(runs, -(-each // groups), mesh, reason)
 
 
-def _splits_well(method: Method, shape: tuple[int, int, int], batch_size: int) -> bool:
+def _splits_well(method: Method, batch: Batch, batch_size: int) -> bool:
     """Whether a step has more to do for the images than for the parameters, which every device updates alone.
 
     Two CPU devices are 1.3 times as fast as one on the convolutional networks, and half as fast on the MLP.
     """
-    return bytes_of_a_step(method, shape, batch_size) > 2 * bytes_of_a_step(method, shape, 1)
+    return bytes_of_a_step(method, batch, batch_size) > 2 * bytes_of_a_step(method, batch, 1)
 
 
 def _mesh(runs: int, batch_size: int) -> Mesh:
@@ -122,17 +122,17 @@ def _mesh(runs: int, batch_size: int) -> Mesh:
     return jax.make_mesh((places, split), ("runs", "batch"), **axes)
 
 
-def bytes_of_a_step(method: Method, shape: tuple[int, int, int], batch_size: int) -> int:
+def bytes_of_a_step(method: Method, batch: Batch, batch_size: int) -> int:
     """An upper bound on the memory of one run: its state, and all that a step computes as if all were kept."""
 
     def step(params: Any, hyper: Any, key: jax.Array) -> Any:
-        batch = Batch(jnp.zeros((batch_size, *shape)))
-        gradients, metrics = jax.grad(method.loss, has_aux=True)(params, hyper, batch, key, jnp.zeros((), jnp.int32))
+        images = jax.tree.map(lambda leaf: jnp.zeros((batch_size, *leaf.shape[1:]), leaf.dtype), batch)
+        gradients, metrics = jax.grad(method.loss, has_aux=True)(params, hyper, images, key, jnp.zeros((), jnp.int32))
         optimizer = method.optimizer(hyper)
         return optimizer.update(gradients, optimizer.init(params), params), metrics
 
     hyper = jax.tree.map(jnp.float32, method.hyper)
-    params = jax.eval_shape(method.init, jax.random.key(0), Batch(jnp.zeros((1, *shape))))
+    params = jax.eval_shape(method.init, jax.random.key(0), batch)
     held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
     return held + _bytes(jax.make_jaxpr(step)(params, hyper, jax.random.key(0)).jaxpr)
 
@@ -154,6 +154,9 @@ def _programs(value: Any) -> Iterator[Any]:
         yield value
     elif hasattr(value, "jaxpr"):
         yield from _programs(value.jaxpr)
+    elif isinstance(value, tuple):  # branches
+        for branch in value:
+            yield from _programs(branch)
 
 
 def over_runs(function: Callable[..., Tree], per_run: Any, shared: Any, mesh: Mesh) -> Tree:

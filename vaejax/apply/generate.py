@@ -1,11 +1,24 @@
 """Images from the prior."""
 
-import jax
 from jaxtyping import Array, Float, Key
 
-from vaejax.method import Method, Params
+from vaejax.conditions import check_classes
+from vaejax.errors import InputError
+from vaejax.method import Batch, Method, Params
 
 
-def generate(method: Method, params: Params, key: Key[Array, ""], n: int, latents: int) -> Float[Array, "n H W C"]:
-    """The expected images of n codes drawn from N(0, I)."""
-    return method.decode(params, jax.random.normal(key, (n, latents))).mean
+def generate(method: Method, params: Params, key: Key[Array, ""], batch: Batch) -> Float[Array, "B H W C"]:
+    """The expected images of codes drawn from the prior, one for each element of the batch.
+
+    A conditional method reads its condition in the batch; others only how many there are, so that `Batch(zeros)` will
+    do.
+
+    Raises:
+      InputError: the method has no prior, or a label is none of its classes.
+    """
+    if method.prior is None:
+        raise InputError(
+            "a deterministic autoencoder has no prior to draw codes from; use a variational one, or an AAE"
+        )
+    check_classes(method, batch.label)
+    return method.decode(params, method.prior(params, batch).sample(key)).mean

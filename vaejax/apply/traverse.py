@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from vaejax.errors import InputError
 from vaejax.method import Method, Params
@@ -16,13 +16,20 @@ def traverse(
     params: Params,
     z: Float[Array, " latents"],
     values: Float[Array, " T"] | Float[Array, "latents T"],
-) -> Float[Array, "latents T H W C"]:
-    """Row j: the expected images as code j takes the `values`, or its own row of them; the others stay as in `z`."""
+    which: Int[Array, " rows"] | None = None,
+) -> Float[Array, "rows T H W C"]:
+    """Row j: the expected images as code j takes the `values`, or its own row of them; the others stay as in `z`.
+
+    Args:
+      which: the numbers of the codes to move; all if not given.
+    """
     latents, steps = z.size, values.shape[-1]
-    values = jnp.broadcast_to(values, (latents, steps))
-    moved = jnp.where(jnp.eye(latents, dtype=bool)[:, None, :], values[..., None], z)  # [latents, T, latents]
+    rows = jnp.arange(latents) if which is None else which
+    values = jnp.broadcast_to(values, (latents, steps))[rows]
+    own = rows[:, None] == jnp.arange(latents)
+    moved = jnp.where(own[:, None, :], values[..., None], z)  # [rows, T, latents]
     images = method.decode(params, moved.reshape(-1, latents)).mean
-    return images.reshape(latents, steps, *images.shape[1:])
+    return images.reshape(len(rows), steps, *images.shape[1:])
 
 
 def prior_values(steps: int, limit: float = LIMIT) -> Float[np.ndarray, " T"]:

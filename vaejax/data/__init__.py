@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any, overload
 
 from vaejax.data.arrays import SPLITS, arrays, check_split
+from vaejax.data.binarized import binarized
+from vaejax.data.codes import code_grids
 from vaejax.data.correlated import correlated
 from vaejax.data.digits import digits
 from vaejax.data.dsprites import dsprites
@@ -15,10 +17,12 @@ from vaejax.data.excluding import excluding
 from vaejax.data.names import changed, split_name
 from vaejax.data.npz import npz
 from vaejax.data.nuisance import color_sprites, noisy_sprites
+from vaejax.data.partly_labelled import partly_labelled
 from vaejax.data.rectangles import rectangles
 from vaejax.data.shapes3d import shapes3d
-from vaejax.data.source import Arrays, Data, Factors, Joint, Source, Streamed
+from vaejax.data.source import Arrays, Data, Factors, Joint, Source, Streamed, example
 from vaejax.data.sprites import sprites
+from vaejax.data.static_mnist import static_mnist
 from vaejax.data.stream import stream_npz, stream_tfds
 from vaejax.data.tfds import tfds
 from vaejax.errors import InputError
@@ -32,14 +36,19 @@ RENDERED: dict[str, Callable[..., Factors]] = {  # (size) -> source; no files, n
     "rectangles": rectangles,
 }
 BUNDLED: dict[str, Callable[[str], Source]] = {"digits": digits}  # (split) -> source
-FILES: dict[str, Callable[[str, str], Source]] = {"dsprites:": dsprites, "npz:": npz}  # (path, split) -> source
+FILES: dict[str, Callable[[str, str], Source]] = {  # (path, split) -> source
+    "dsprites:": dsprites,
+    "npz:": npz,
+    "static_mnist:": static_mnist,
+}
 STREAMS: dict[str, Callable[[str, str, int], Streamed]] = {"npz:": stream_npz}  # (path, split, window) -> source
 SOURCES: dict[str, Callable[..., Any]] = {**RENDERED, **BUNDLED, **FILES}  # any other name is tensorflow-datasets'
 
 __all__ = [
     "RENDERED", "SOURCES", "SPLITS", "Arrays", "Batch", "Data", "Factors", "Joint", "Source", "Streamed",
-    "arrays", "color_sprites", "correlated", "digits", "dsprites", "excluding", "is_rendered", "load", "noisy_sprites",
-    "npz", "rectangles", "shapes3d", "sprites", "tfds",
+    "arrays", "binarized", "code_grids", "color_sprites", "correlated", "digits", "dsprites", "example", "excluding",
+    "is_rendered", "load", "noisy_sprites",
+    "npz", "partly_labelled", "rectangles", "shapes3d", "sprites", "static_mnist", "tfds",
 ]  # fmt: skip
 
 
@@ -61,13 +70,15 @@ def load(
     Args:
       name: one of `RENDERED` (`sprites`, `color_sprites`, `noisy_sprites`, `shapes3d`, `rectangles`), `digits`
         (scikit-learn's), `dsprites:PATH.npz` (see `vaejax.data.dsprites`), `npz:PATH` (your own images; see
-        `vaejax.data.npz` for the format), or a data set of tensorflow-datasets by its own name (`mnist`, `cifar10`,
-        `smallnorb`, ..., or `shapes3d:2.0.0` for the published images; see `vaejax.data.tfds`).
+        `vaejax.data.npz` for the format), `static_mnist:DIR` (see `vaejax.data.static_mnist`), or a data set of
+        tensorflow-datasets by its own name (`mnist`, `cifar10`, `smallnorb`, ..., or `shapes3d:2.0.0` for the published
+        images; see `vaejax.data.tfds`). After any of them, `+binarized` makes images black and white at random (see
+        `vaejax.data.binarized`).
         After a source with factors, `+correlated:x,y,0.2` draws two factors together, with this sigma (see
         `vaejax.data.correlated`), and `+excluding:shape=2,x=16-31` removes the combinations in which all of these
         factors have such values (see `vaejax.data.excluding`); both may be repeated (see `vaejax.data.names`).
-      split: `train` or `test`; tensorflow-datasets' own names for theirs. The whole population of a rendered source
-        and of `dsprites:` is in both, but what `+excluding` removes is the test split.
+      split: `train` or `test`, or `valid` of `static_mnist:`; tensorflow-datasets' own names for theirs. The whole
+        population of a rendered source and of `dsprites:` is in both, but what `+excluding` removes is the test split.
       data_dir: where tensorflow-datasets' data sets are prepared; None is its own default. Others don't need it.
       size: height and width of rendered images in pixels; None is the source's own.
       window: None puts all images on the device. A number leaves them on the disk, for data that is larger than the
@@ -84,11 +95,8 @@ def load(
     base, changes = split_name(name, RENDERED)
     if changes:
         if window is not None:
-            raise InputError(f"{name} takes no window, because nothing is read from the disk; leave it out")
-        source = load(base, split, data_dir, size)
-        if not isinstance(source, Factors):
-            raise InputError(f"{name}: {base} is no full grid of factors, so their distribution can't be changed")
-        return changed(source, changes, split)
+            raise InputError(f"{name} takes no window, because images are changed on the device; leave it out")
+        return changed(load(base, split, data_dir, size), changes, split)
     if window is not None:
         return load_streamed(name, split, data_dir, window)
     if name in RENDERED:

@@ -1,9 +1,10 @@
-"""The part of a source's name that changes how its factors are distributed.
+"""The part of a source's name that changes its images, or how its factors are distributed.
 
     sprites+correlated:x,y,0.2                     two factors and sigma; see `vaejax.data.correlated`
     sprites+excluding:shape=2,x=16-31              all of these together; see `vaejax.data.excluding`
     shapes3d+excluding:floor_hue=0/5-7             0, 5, 6 and 7
     sprites+excluding:shape=2+excluding:scale=0+correlated:x,y,0.4
+    mnist+binarized                                any images; see `vaejax.data.binarized`
 
 Parts may follow one another in any order. Factors are named by their names or numbers, values by their numbers.
 """
@@ -11,17 +12,20 @@ Parts may follow one another in any order. Factors are named by their names or n
 import re
 from collections.abc import Collection
 
+from vaejax.data.binarized import binarized
 from vaejax.data.correlated import correlated
 from vaejax.data.excluding import Where, excluding
-from vaejax.data.source import Factors
+from vaejax.data.source import Factors, Source
 from vaejax.errors import InputError, choose
 
 HOW = {
+    "binarized": "write +binarized, and once only",
     "correlated": "write +correlated:FACTOR,FACTOR,SIGMA, for example +correlated:x,y,0.2",
     "excluding": "write +excluding:FACTOR=VALUES,..., for example +excluding:shape=2,x=16-31",
 }
 PART = re.compile(r"\+(?=[a-z_]+(?:[:+]|$))")
 RUN = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")  # a value, or the first and the last of several
+Pair = tuple[str | int, str | int, float]
 
 
 def split_name(name: str, known: Collection[str]) -> tuple[str, list[str]]:
@@ -34,27 +38,44 @@ def split_name(name: str, known: Collection[str]) -> tuple[str, list[str]]:
     return (first, parts) if first in known or any(part.partition(":")[0] in HOW for part in parts) else (name, [])
 
 
-def changed(source: Factors, parts: list[str], split: str) -> Factors:
+def changed(source: Source, parts: list[str], split: str) -> Source:
     """The source after the changes; what `excluding` removes is the test split.
 
     Raises:
       InputError: a change that can't be read, or that the source can't take.
     """
-    pairs, where = [], []
+    pairs, where, draws = [], [], 0
     for part in parts:
-        kind, _, text = part.partition(":")
+        kind, colon, text = part.partition(":")
         choose(HOW, kind, "change of a source")
         if kind == "excluding":
             where.append(_where(part, text))
-        else:
+        elif kind == "correlated":
             pairs.append(_pair(part, text))
+        else:
+            draws += 1
+            if colon or draws > 1:
+                raise InputError(f"+{part} can't be read; {HOW[kind]}")
+    if where or pairs:
+        source = _redistributed(source, where, pairs, split)
+    return binarized(source) if draws else source
+
+
+def _redistributed(source: Source, where: list[Where], pairs: list[Pair], split: str) -> Factors:
+    """The source with some combinations removed and some factors correlated.
+
+    Raises:
+      InputError: it is no full grid of factors, or can't take a change.
+    """
+    if not isinstance(source, Factors):
+        raise InputError(f"{source.name} is no full grid of factors, so their distribution can't be changed")
     source = excluding(source, *where, split=split) if where else source
     for first, second, sigma in pairs:
         source = correlated(source, (first, second), sigma)
     return source
 
 
-def _pair(part: str, text: str) -> tuple[str | int, str | int, float]:
+def _pair(part: str, text: str) -> Pair:
     """`x,y,0.2`.
 
     Raises:

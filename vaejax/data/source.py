@@ -104,6 +104,24 @@ class Streamed(NamedTuple):
 Source = Arrays | Factors  # all of it on the device
 
 
+def example(source: Source | Streamed) -> Batch:
+    """The shapes and types of a batch of one image; nothing is computed."""
+    data = source.take(np.arange(1)).data if isinstance(source, Streamed) else source.data
+    return jax.eval_shape(source.at, data, jax.ShapeDtypeStruct((1,), jnp.int32))
+
+
+def examples(source: Source | Streamed, count: int, seed: int = 0) -> Int[np.ndarray, " n"]:
+    """Indices of all images, or of `count` different ones where there are more."""
+    if source.size <= count:
+        return np.arange(source.size)
+    return np.sort(np.random.default_rng(seed).choice(source.size, count, replace=False))
+
+
+def stored_labels(data: Data) -> Array | None:
+    """The labels of all images that a source holds, if there are any."""
+    return data.get("label") if isinstance(data, dict) else None
+
+
 def draw(key: Key[Array, ""], n: int, size: int) -> Int[Array, " n"]:
     """n indices below `size`, uniform with replacement.
 

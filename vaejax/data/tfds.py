@@ -24,7 +24,7 @@ from vaejax.errors import InputError
 
 HOW = "needs TensorFlow, once: pip install 'vaejax[tfds-prepare]', then: tfds build {name} --file_format=array_record"
 DRAWN = ("sprites", "color_sprites", "noisy_sprites", "shapes3d", "rectangles")
-OWN = (*DRAWN, "digits", "dsprites:PATH.npz", "npz:PATH")
+OWN = (*DRAWN, "digits", "dsprites:PATH.npz", "npz:PATH", "static_mnist:DIR")
 NAME = re.compile(r"[A-Za-z]\w*(/[\w.,=+-]+)*(:[\d.*]+)?")  # NAME, NAME/CONFIG, NAME:VERSION; no other hosts
 BLOCK = 2**24  # pixels read and decoded together, in at most MOST images
 MOST = 16384

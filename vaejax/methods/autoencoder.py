@@ -25,7 +25,7 @@ class Hyper(NamedTuple):
 def autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A deterministic autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per image."""
 
-    init, encode, decode = encoder_decoder(encoder, decoder, Delta, likelihood)
+    init, encode, decode, _ = encoder_decoder(encoder, decoder, Delta, likelihood)
 
     def loss(params, hyper, batch, key, step):
         del hyper, key, step

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 from vaejax.distributions import Gaussian
 from vaejax.method import Batch, Method, Metrics, Params
 from vaejax.methods.encoder_decoder import EncoderDecoder
-from vaejax.objectives import kl_per_latent, reconstruction
+from vaejax.objectives import rate, reconstruction
 
 
 class Terms(NamedTuple):
@@ -18,7 +18,7 @@ class Terms(NamedTuple):
       posterior: q(z | x).
       z: the sample, Float[B, latents].
       distortion: -log p(x | z), Float[B], in nats.
-      rate: KL(q(z | x) || N(0, I)), Float[B], in nats.
+      rate: KL(q(z | x) || p(z)), Float[B], in nats.
     """
 
     posterior: Gaussian
@@ -35,5 +35,6 @@ def elbo_terms(model: EncoderDecoder | Method, params: Params, batch: Batch, key
     """Encodes, draws one code for each image with this key, and decodes."""
     posterior: Any = model.encode(params, batch)
     z = posterior.sample(key)
-    rate = kl_per_latent(posterior).sum(axis=-1)
-    return Terms(posterior, z, reconstruction(model.decode(params, z), batch.x), rate)
+    assert model.prior is not None
+    nats = rate(posterior, model.prior(params, batch), z).sum(axis=-1)
+    return Terms(posterior, z, reconstruction(model.decode(params, z), batch.x), nats)

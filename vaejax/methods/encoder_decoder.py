@@ -1,20 +1,24 @@
-"""What methods of one encoder and one decoder share: `init`, `encode` and `decode` over {"encoder", "decoder"}."""
+"""What methods of one encoder and one decoder share: four functions over the parameters {"encoder", "decoder"}."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
-from vaejax.distributions import Family
+from vaejax.distributions import Delta, Family, Gaussian, StandardNormal
 from vaejax.method import Batch, Distribution, Network, Params
+
+POSTERIORS: dict[str, Family] = {"deterministic": Delta, "gaussian": Gaussian}  # where a method leaves the choice
 
 
 class EncoderDecoder(NamedTuple):
-    """The three functions, as in `vaejax.method.Method`."""
+    """The four functions, as in `vaejax.method.Method`; the prior is N(0, I)."""
 
     init: Callable[[jax.Array, Batch], Params]
     encode: Callable[[Params, Batch], Any]
     decode: Callable[[Params, jax.Array], Distribution]
+    prior: Callable[[Params, Batch], Any]
 
 
 def encoder_decoder(encoder: Network, decoder: Network, posterior: Family, likelihood: Family) -> EncoderDecoder:
@@ -32,4 +36,8 @@ def encoder_decoder(encoder: Network, decoder: Network, posterior: Family, likel
     def decode(params: Params, z: jax.Array) -> Distribution:
         return likelihood(*decoder.apply(params["decoder"], z, likelihood.parameters))
 
-    return EncoderDecoder(init, encode, decode)
+    def prior(params: Params, batch: Batch) -> StandardNormal:
+        like = jax.eval_shape(encode, params, batch).mean
+        return StandardNormal(jnp.zeros(like.shape, like.dtype))
+
+    return EncoderDecoder(init, encode, decode, prior)

@@ -26,7 +26,7 @@ from vaejax.method import Method, Network, Params
 from vaejax.methods.elbo import elbo_terms
 from vaejax.methods.vae import vae
 from vaejax.networks.discriminator import Discriminator
-from vaejax.objectives import density_ratio, permuted, real_or_permuted
+from vaejax.objectives import density_ratio, permuted, telling_apart
 
 GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "discriminator": "discriminator"}
 
@@ -79,7 +79,7 @@ def factor_vae(
         loss = (terms.distortion + terms.rate).mean() + hyper.gamma * correlation
         z = jax.lax.stop_gradient(terms.z)
         shuffled = permuted(jax.random.fold_in(key, 1), z)
-        telling = real_or_permuted(judge(params["discriminator"], z), judge(params["discriminator"], shuffled)).mean()
+        telling = telling_apart(judge(params["discriminator"], z), judge(params["discriminator"], shuffled)).mean()
         return loss + telling, terms.metrics(loss, total_correlation=correlation, discriminator_loss=telling)
 
     def optimizer(hyper):

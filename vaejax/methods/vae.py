@@ -32,4 +32,7 @@ def vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> M
         loss = (terms.distortion + terms.rate).mean()
         return loss, terms.metrics(loss)
 
-    return Method(Hyper(), model.init, loss, model.encode, model.decode, lambda hyper: optax.adam(hyper.learning_rate))
+    def optimizer(hyper):
+        return optax.adam(hyper.learning_rate)
+
+    return Method(Hyper(), model.init, loss, model.encode, model.decode, optimizer, model.prior)

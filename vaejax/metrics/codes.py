@@ -9,7 +9,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.data.source import Source
+from vaejax.conditions import unconditioned
+from vaejax.data.source import Source, example
 from vaejax.method import Method, Params
 from vaejax.strategy import in_groups, over_runs, place, plan
 
@@ -26,7 +27,7 @@ def codes(
     chunk: int | None = None,
     mesh: Mesh | None = None,
 ) -> Float[np.ndarray, "R n D"]:
-    """The mean code of every image with these indices, of every run.
+    """The mean code of every image with these indices, of every run, without the condition of a conditional model.
 
     Args:
       key: if given, a code is drawn from every posterior with it, with the same noise for every run.
@@ -34,7 +35,7 @@ def codes(
       chunk, mesh: as in `vaejax.fit`.
     """
     runs = len(jax.tree.leaves(params)[0])
-    layout = plan(method, source.shape, runs, BATCH, chunk=chunk, mesh=mesh)
+    layout = plan(method, example(source), runs, BATCH, chunk=chunk, mesh=mesh)
     rows = -(-index.size // BATCH)
     batches = np.resize(index, rows * BATCH).reshape(rows, BATCH).astype(np.int32)  # the last is filled up
     shared = place((source.data, jnp.asarray(batches), key), layout.mesh)
@@ -50,7 +51,7 @@ def _encode(method, at, mesh, params, shared) -> Float[Array, "R rows batch D"]:
 
         def of_batch(item: tuple[Int[Array, ""], Int[Array, " B"]]) -> Float[Array, "B D"]:
             number, index = item
-            posterior = method.encode(params, at(data, index))
+            posterior = unconditioned(method.encode(params, at(data, index)))
             return posterior.mean if key is None else posterior.sample(jax.random.fold_in(key, number))
 
         return jax.lax.map(of_batch, (jnp.arange(len(batches)), batches))

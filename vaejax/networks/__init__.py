@@ -6,16 +6,32 @@ from flax import linen as nn
 
 from vaejax.errors import InputError, choose
 from vaejax.networks.conv import ConvDecoder, ConvEncoder
+from vaejax.networks.hierarchical import BottomUp, TopDown, fitting_levels
 from vaejax.networks.mlp import MLPDecoder, MLPEncoder
+from vaejax.networks.residual import ResidualDecoder, ResidualEncoder
 
 Shape = tuple[int, int, int]
 
 
-def _mlp(shape: Shape, latents: int, width: int | None) -> tuple[nn.Module, nn.Module]:
-    return MLPEncoder(latents, width or 1200), MLPDecoder(shape, width or 1200)
+Width = int | tuple[int, ...] | None
+Build = Callable[[Shape, int, Width], tuple[nn.Module, nn.Module]]
 
 
-def _conv(shape: Shape, latents: int, width: int | None, small_kernels: bool = False) -> tuple[nn.Module, nn.Module]:
+def _mlp(shape: Shape, latents: int, width: Width) -> tuple[nn.Module, nn.Module]:
+    width = _one("mlp", width) or 1200
+    return MLPEncoder(latents, (width,) * 2), MLPDecoder(shape, (width,) * 3)
+
+
+def _mirrored(activation: str) -> Build:
+    def make(shape: Shape, latents: int, width: Width) -> tuple[nn.Module, nn.Module]:
+        layers = width if isinstance(width, tuple) else (width or 200,) * 2
+        return MLPEncoder(latents, layers, activation), MLPDecoder(shape, layers[::-1], activation)
+
+    return make
+
+
+def _conv(shape: Shape, latents: int, width: Width, small_kernels: bool = False) -> tuple[nn.Module, nn.Module]:
+    width = _one("conv", width)
     height, wide, channels = shape
     if any(side % 4 or not 8 <= side <= 128 for side in (height, wide)) or channels not in (1, 3):
         raise InputError(
@@ -25,27 +41,66 @@ def _conv(shape: Shape, latents: int, width: int | None, small_kernels: bool = F
     return ConvEncoder(latents, width or 32, small_kernels), ConvDecoder(shape, width or 32)
 
 
-def _conv_k2(shape: Shape, latents: int, width: int | None) -> tuple[nn.Module, nn.Module]:
+def _conv_k2(shape: Shape, latents: int, width: Width) -> tuple[nn.Module, nn.Module]:
     return _conv(shape, latents, width, small_kernels=True)
 
 
-NETWORKS: dict[str, Callable[[Shape, int, int | None], tuple[nn.Module, nn.Module]]] = {
+def _residual(shape: Shape, latents: int, width: Width) -> tuple[nn.Module, nn.Module]:
+    width = _one("residual", width) or 128
+    height, wide, channels = shape
+    if height % 4 or wide % 4:
+        raise InputError(
+            f"the network 'residual' takes images whose sides are multiples of 4, not {height}x{wide}; pad or crop them"
+        )
+    return ResidualEncoder(latents, width), ResidualDecoder(channels, width)
+
+
+def _hierarchical(shape: Shape, latents: int, width: Width) -> tuple[nn.Module, nn.Module]:
+    width = width or 64
+    if isinstance(width, tuple) and len(width) != 2:
+        raise InputError(f"the network 'hierarchical' takes a width, or it and that inside its blocks, not {width}")
+    wide, inside = width if isinstance(width, tuple) else (width, max(1, width // 4))
+    levels = fitting_levels(shape)
+    return BottomUp(shape, wide, inside, levels), TopDown(shape, latents, wide, inside, levels)
+
+
+def _one(network: str, width: Width) -> int | None:
+    """The width of a network that has one width.
+
+    Raises:
+      InputError: several were given.
+    """
+    if isinstance(width, tuple):
+        several = ", ".join(name for name in NETWORKS if name.startswith("mlp_"))
+        raise InputError(f"the network {network!r} takes one width, not {width}; these take several: {several}")
+    return width
+
+
+NETWORKS: dict[str, Build] = {
     "mlp": _mlp,
+    "mlp_relu": _mirrored("relu"),
+    "mlp_tanh": _mirrored("tanh"),
+    "mlp_sigmoid": _mirrored("sigmoid"),
     "conv": _conv,
     "conv_k2": _conv_k2,
+    "residual": _residual,
+    "hierarchical": _hierarchical,  # for hierarchical_vae alone
 }
 
 
-def network(name: str, shape: Shape, latents: int, width: int | None = None) -> tuple[nn.Module, nn.Module]:
+def network(name: str, shape: Shape, latents: int, width: Width = None) -> tuple[nn.Module, nn.Module]:
     """The encoder and the decoder for images [height, width, channels].
 
-    `width` is the size of a hidden layer of the MLP (1200 if not given) or the number of channels of the first
-    convolution (32 if not given).
+    `width` is the size of a hidden layer of `mlp` (1200 if not given), the number of channels of the first
+    convolution (32 if not given) or of most convolutions of `residual` (128) or `hierarchical` (64, or two numbers:
+    also those inside its blocks), or the hidden layers of the encoder of `mlp_relu`, `mlp_tanh` and `mlp_sigmoid`,
+    which their decoders repeat in reverse: several sizes, or one for two layers (200 if not given).
 
     Raises:
       InputError: an unknown name, a shape that the network can't take, or a size below 1.
     """
     build = choose(NETWORKS, name, "network")
-    if latents < 1 or (width is not None and width < 1):
+    widths = width if isinstance(width, tuple) else (width,)
+    if latents < 1 or not widths or any(size is not None and size < 1 for size in widths):
         raise InputError(f"a network needs at least 1 latent and width 1, not {latents} latents and width {width}")
     return build(shape, latents, width)

@@ -50,6 +50,28 @@ def image_grid(
     return figure
 
 
+def beside_nearest(
+    generated: Float[np.ndarray, "N H W C"],
+    nearest: Float[np.ndarray, "N count H W C"],
+    distances: Float[np.ndarray, "N count"] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Generated images above the training images nearest to them, with the distance of the nearest where it is given.
+
+    Raises:
+      InputError: shapes that don't fit.
+    """
+    generated, nearest = np.asarray(generated), np.asarray(nearest)
+    if nearest.ndim != 5 or generated.shape != (len(nearest), *nearest.shape[2:]):
+        raise InputError(
+            f"generated images [N, H, W, C] are shown above their nearest [N, count, H, W, C], not {generated.shape} "
+            f"above {nearest.shape}"
+        )
+    rows = ["generated", "nearest", *(f"{place + 2}." for place in range(nearest.shape[1] - 1))]
+    labels = None if distances is None else [f"{distance:.1f}" for distance in np.asarray(distances)[:, 0]]
+    return image_grid(np.concatenate([generated[None], nearest.swapaxes(0, 1)]), rows, labels, title)
+
+
 def _mosaic(images: np.ndarray, scale: int, gap: int) -> UInt8[np.ndarray, "height width 3"]:
     """All images side by side, each pixel `scale` wide, with light gaps between and around them."""
     images = np.round(255 * np.where(np.isfinite(images), np.clip(images, 0.0, 1.0), 0.6)).astype(np.uint8)

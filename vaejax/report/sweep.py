@@ -1,9 +1,11 @@
-"""The page of a sweep over one hyperparameter, made from its folder alone."""
+"""The page of a sweep over one hyperparameter, or over settings that have names, made from its folder alone."""
 
 import datetime
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +20,12 @@ from vaejax.folder import attempt
 from vaejax.measure import examples
 from vaejax.method import Batch, Method, Params
 from vaejax.report import Block, Figure, Section, Table, Tabs, write
+from vaejax.report.tables import short
 from vaejax.run import Run
 
 MEASURES = ("elbo", "reconstruction", "kl", "active_units", "squared_error", "mig")
 PICTURES = 10  # images a row
+CURVES = 9  # losses drawn, at most
 RANGE = np.linspace(-2, 2, 9)  # of a traversal, in standard deviations of the prior
 
 
@@ -30,9 +34,13 @@ def tidy(run: Run, by: str) -> pd.DataFrame:
     return run.results.merge(run.table[["run", by, "seed"]], on="run")
 
 
-def median_runs(table: pd.DataFrame, by: str) -> dict[float, int]:
-    """For every value of `by`, the run whose ELBO is nearest the median over seeds; none where all diverged."""
-    elbo = table[(table["metric"] == "elbo") & np.isfinite(table["value"])]
+def median_runs(table: pd.DataFrame, by: str) -> dict[Any, int]:
+    """For every value of `by`, the run whose ELBO is nearest the median over seeds; none where all diverged.
+
+    Without an ELBO it is the reconstruction term.
+    """
+    metric = "elbo" if "elbo" in set(table["metric"]) else "reconstruction"
+    elbo = table[(table["metric"] == metric) & np.isfinite(table["value"])]
     distance = (elbo["value"] - elbo.groupby(by)["value"].transform("median")).abs()
     nearest = elbo.assign(distance=distance).sort_values(["distance", "seed"]).groupby(by)["run"].first()
     return dict(zip(nearest.index.tolist(), nearest.tolist(), strict=True))
@@ -49,13 +57,15 @@ def write_sweep(run: Run, by: str, *, question: str, answer: str, facts: Mapping
     table = tidy(run, by)
     history = run.history.merge(run.table[["run", by, "seed"]], on="run")
     chosen = median_runs(table, by)
-    drawings = {
-        "metrics": plots.curves(table, by, present(table)),
-        "rate_distortion": plots.rate_distortion(table, by),
-        "kl_per_latent": plots.kl_per_latent(table, by),
-        "learning_curves": plots.learning_curves(history, by),
-        **pictures(run, table, by, chosen),
-    }
+    measured = set(table["metric"])
+    losses = [column for column in run.history.columns if column not in ("run", "step")]
+    drawings = {"metrics": plots.curves(table, by, present(table))}
+    if "kl" in measured:
+        drawings["rate_distortion"] = plots.rate_distortion(table, by)
+    if "kl_latent_0" in measured:
+        drawings["kl_per_latent"] = plots.kl_per_latent(table, by)
+    drawings["learning_curves"] = plots.learning_curves(history, by, losses[:CURVES])
+    drawings |= pictures(run, table, by, chosen)
     attempt(run.path / "figures", lambda: _save(run.path / "figures", drawings))
     page = {
         "title": f"{run.config['model']['method']} on {run.config['source']['name']}",
@@ -74,22 +84,31 @@ def _save(folder: Path, drawings: Mapping[str, mpl.Figure]) -> None:
         drawing.savefig(folder / f"{name}.png", dpi=160)
 
 
-def pictures(run: Run, table: pd.DataFrame, by: str, chosen: Mapping[float, int]) -> dict[str, mpl.Figure]:
-    """Reconstructions, samples from the prior, and traversals for the chosen run of every value of `by`."""
-    source, latents = run.source("test"), run.config["model"]["latents"]
-    index = jnp.asarray(np.random.default_rng(0).permutation(examples(source, 1000))[:PICTURES])
-    originals = source.at(source.data, index).x
+def pictures(run: Run, table: pd.DataFrame, by: str, chosen: Mapping[Any, int]) -> dict[str, mpl.Figure]:
+    """Reconstructions, and what the method has of samples from the prior and traversals, for every chosen run.
+
+    Traversals are drawn of codes that are vectors.
+    """
+    source = run.source("test")
+    index = jnp.asarray(np.random.default_rng(0).permutation(examples(source, 1000)))
+    batch = source.at(source.data, index[:PICTURES])
+    several = source.at(source.data, index)
+    originals = batch.x
     remade, dreamt, drawings = [originals], [], {}
     for value, number in chosen.items():
         params = run.params_of(number)
-        remade.append(_reconstruct(run.method, params, originals))
-        dreamt.append(_generate(run.method, params, jax.random.key(0), PICTURES, latents))
-        kl = table[(table["run"] == number) & table["metric"].str.startswith("kl_latent_")]
-        order = kl["value"].to_numpy().argsort()[::-1][:PICTURES]
-        z = _encode(run.method, params, originals[:1])[0]
-        moved = _traverse(run.method, params, z, jnp.asarray(RANGE, z.dtype))[order]
-        rows = [f"z{j}  {kl['value'].to_numpy()[j]:.2f} nats" for j in order]
-        drawings[f"traversals_{value:g}"] = plots.image_grid(moved, rows, [f"{step:g}" for step in RANGE])
+        remade.append(_reconstruct(run.method, params, batch))
+        if run.method.prior is not None:
+            dreamt.append(_generate(run.method, params, jax.random.key(0), batch))
+        codes = _encode(run.method, params, several)
+        if codes.ndim == 2:
+            kl = table[(table["run"] == number) & table["metric"].str.startswith("kl_latent_")]["value"].to_numpy()
+            spread = np.asarray(codes).std(axis=0)
+            order = (kl if kl.size else spread).argsort()[::-1][:PICTURES]
+            moves = RANGE if run.method.prior is not None else RANGE * spread[:, None]
+            moved = _traverse(run.method, params, codes[0], jnp.asarray(moves, codes.dtype), jnp.asarray(order))
+            rows = [f"z{j}  {kl[j]:.2f} nats" if kl.size else f"z{j}" for j in order]
+            drawings[traversal(value)] = plots.image_grid(moved, rows, [f"{step:g}" for step in RANGE])
     labels = [plots.label(by, value) for value in chosen]
     drawings["reconstructions"] = plots.image_grid(np.stack(remade), ["original", *labels])
     if dreamt:
@@ -97,56 +116,59 @@ def pictures(run: Run, table: pd.DataFrame, by: str, chosen: Mapping[float, int]
     return drawings
 
 
+def traversal(value: Any) -> str:
+    """What the file of a setting's traversals is called."""
+    slug = re.sub(r"[^\w.]+", "_", short(value)).strip("_")
+    return f"traversals_{slug}"
+
+
 _reconstruct = jax.jit(reconstruct, static_argnames="method")
-_generate = jax.jit(generate, static_argnames=("method", "n", "latents"))
+_generate = jax.jit(generate, static_argnames="method")
 _traverse = jax.jit(traverse, static_argnames="method")
 
 
 @partial(jax.jit, static_argnames="method")
-def _encode(method: Method, params: Params, x: jax.Array) -> jax.Array:
-    return method.encode(params, Batch(x)).mean
+def _encode(method: Method, params: Params, batch: Batch) -> jax.Array:
+    return method.encode(params, batch).mean
 
 
 def sections(
-    drawings: Mapping[str, mpl.Figure], table: pd.DataFrame, by: str, chosen: Mapping[float, int]
+    drawings: Mapping[str, mpl.Figure], table: pd.DataFrame, by: str, chosen: Mapping[Any, int]
 ) -> list[Section]:
     """The page's sections, in the order of the question."""
     seeds = dict(zip(table["run"], table["seed"], strict=True))
     tabs: dict[str, Block] = {
         plots.label(by, value): Figure(
-            drawings[f"traversals_{value:g}"],
-            f"One code moves from -2 to 2, the others stay (seed {seeds[number]}). The codes of largest KL come first.",
+            drawings[traversal(value)],
+            f"One code moves from -2 to 2, the others stay (seed {seeds[number]}); codes without a prior move "
+            "by as many of their standard deviations. Those of largest KL, or that vary most, come first.",
         )
         for value, number in chosen.items()
+        if traversal(value) in drawings
     }
     seed_note = "For every value, the seed whose ELBO is nearest the median."
     blocks: list[Block] = [
         Figure(drawings["reconstructions"], f"Images that were measured on, and what is made of them. {seed_note}")
     ]
-    if chosen:
-        blocks += [Tabs(tabs), Figure(drawings["samples"], f"Expected images of codes from the prior. {seed_note}")]
+    if tabs:
+        blocks.append(Tabs(tabs))
+    if "samples" in drawings:
+        blocks.append(Figure(drawings["samples"], f"Expected images of codes from the prior. {seed_note}"))
     interval = "Line: mean over seeds; band: 95 % t-interval; dots: runs."
-    return [
-        Section(
-            "What changes",
-            [
-                Figure(drawings["metrics"], interval),
-                Figure(
-                    drawings["rate_distortion"],
-                    "Small dots: runs; large dots: means. The ELBO is equal along each faint line.",
-                ),
-                Table(plots.summary_table(table, by, present(table)), "Mean and 95 % t-interval over seeds."),
-            ],
-            "Measured on the test split; sprites and dSprites have none and are measured on draws of all images.",
-        ),
-        Section(
-            "Where the information is",
-            [Figure(drawings["kl_per_latent"], "KL of every code, sorted within its run, then averaged over seeds.")],
-            "A code whose KL is near zero says nothing about the image.",
-        ),
-        Section("What it looks like", blocks),
-        Section("Training", [Figure(drawings["learning_curves"], interval)]),
-    ]
+    measures: list[Block] = [Figure(drawings["metrics"], interval)]
+    if "rate_distortion" in drawings:
+        dots = "Small dots: runs; large dots: means. The ELBO is equal along each faint line."
+        measures.append(Figure(drawings["rate_distortion"], dots))
+    measures.append(Table(plots.summary_table(table, by, present(table)), "Mean and 95 % t-interval over seeds."))
+    measured_on = "Measured on the test split; sprites and dSprites have none and are measured on draws of all images."
+    found = [Section("What changes", measures, measured_on)]
+    if "kl_per_latent" in drawings:
+        caption = "KL of every code, sorted within its run, then averaged over seeds."
+        lead = "A code whose KL is near zero says nothing about the image."
+        found.append(Section("Where the information is", [Figure(drawings["kl_per_latent"], caption)], lead))
+    found.append(Section("What it looks like", blocks))
+    found.append(Section("Training", [Figure(drawings["learning_curves"], interval)]))
+    return found
 
 
 def present(table: pd.DataFrame) -> list[str]:

@@ -36,8 +36,8 @@ def name(column: str) -> str:
 
 
 def label(column: str, value: Any) -> str:
-    """One setting, as in "β = 4"."""
-    return f"{name(column)} = {short(value)}"
+    """One setting, as in "β = 4"; what is a text already stays as it is."""
+    return f"{name(column)} = {short(value)}" if is_number(value) else str(value)
 
 
 def title(metric: str) -> str:

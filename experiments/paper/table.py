@@ -1,0 +1,100 @@
+"""What a published protocol is given and what it gives; training that goes on where it was stopped."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from experiments import script
+from vaejax.data import Source, load
+from vaejax.errors import InputError
+from vaejax.folder import claim
+from vaejax.method import Method
+from vaejax.sweep import Result, Runs, fit
+
+
+class Row(NamedTuple):
+    """One number of a table.
+
+    Fields:
+      what: the model and the measure, with its unit.
+      published: as printed; None where the paper has no such number.
+      measured: what came out.
+      low, high: the acceptance band, both ends included; infinite where it is open.
+      interval: 95 % over seeds, where there are several.
+      note: what has to be known to read it.
+    """
+
+    what: str
+    published: float | None
+    measured: float
+    low: float = -math.inf
+    high: float = math.inf
+    interval: tuple[float, float] | None = None
+    note: str = ""
+
+    @property
+    def inside(self) -> bool:
+        """Whether it is in its band."""
+        return self.low <= self.measured <= self.high
+
+
+class Setting(NamedTuple):
+    """What every table is given.
+
+    Fields:
+      folder: of this table, for the folders of its training.
+      data_dir: where tensorflow-datasets has prepared mnist; None is its own default.
+      static_mnist: the folder of the binarized_mnist_*.amat files, or None.
+      quick: a few steps of small networks: to try it out, and to test it.
+    """
+
+    folder: Path
+    data_dir: str | None = None
+    static_mnist: Path | None = None
+    quick: bool = False
+
+    def steps(self, full: int) -> int:
+        """So many steps, or 20 where it has to be quick."""
+        return 20 if self.quick else full
+
+    def mnist(self, split: str, change: str = "") -> Source:
+        """MNIST as tensorflow-datasets has it; `change` is a part of a source's name, such as `+binarized`."""
+        return load(f"mnist{change}", split, self.data_dir)
+
+    def fit(self, name: str, method: Method, source: Source, runs: Runs, *, steps: int, batch_size: int) -> Result:
+        """`vaejax.fit` in the folder `name`, with a progress bar; goes on where it was stopped.
+
+        Raises:
+          InputError: as `vaejax.fit`, or the folder holds something else.
+        """
+        folder = self.folder / name
+        claim(
+            folder, {"name": name, "steps": steps, "batch_size": batch_size, "runs": runs.table().to_csv(index=False)}
+        )
+        tqdm.write(f"{name}: {runs.count} runs of {steps:,} steps")
+        with script.Bar(runs.count) as bar:
+            result = fit(method, source, runs, steps=steps, batch_size=batch_size, workdir=folder, on_progress=bar)
+        lost = result.status.count("diverged")
+        if lost:
+            raise InputError(f"{lost} of {runs.count} runs of {name} diverged, so there is nothing to compare")
+        return result
+
+
+Protocol = Callable[[Setting], list[Row]]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """What `write_rows` wrote.
+
+    Raises:
+      InputError: the file can't be read.
+    """
+    try:
+        rows = [Row(**row) for row in json.loads(path.read_text())["rows"]]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} can't be read ({error}); delete it to measure again") from error
+    return [row._replace(interval=tuple(row.interval) if row.interval else None) for row in rows]

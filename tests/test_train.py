@@ -1,0 +1,101 @@
+"""The script that trains any method: what it writes, and what it says to bad input."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import script, train
+from vaejax import load_run
+
+TINY = ["--source", "digits", "--network", "mlp", "--width", "32", "--latents", "3", "--seeds", "2", "--steps", "100"]
+
+
+def launch(monkeypatch, *arguments):
+    """The script as `python -m` would run it, in this process."""
+    monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
+    monkeypatch.setattr(script, "use_devices", lambda: None)  # the tests have their two already
+    script.run(train.main, {"": train.Config()}, train.__doc__)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two settings of a VAE, and an autoencoder without a prior."""
+    out = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        arguments = ["--hyper", "beta=1,4", "learning_rate=0.003", "--out", out]
+        launch(monkeypatch, "--method", "beta_vae", *TINY, *arguments)
+        launch(monkeypatch, "--method", "autoencoder", *TINY, "--out", out, "--name", "plain")
+    return out
+
+
+def test_a_sweep_of_a_variational_method(trained):
+    folder = trained / "beta_vae-digits"
+    runs = pd.read_csv(folder / "runs.csv")
+    assert runs["beta"].tolist() == [1, 1, 4, 4] and set(runs["learning_rate"]) == {0.003}
+    kl = pd.read_csv(folder / "results.csv").pivot(index="run", columns="metric", values="value")["kl"]
+    assert kl[:2].min() > kl[2:].max()
+    figures = {path.stem for path in (folder / "figures").iterdir()}
+    assert figures == {
+        "metrics", "rate_distortion", "kl_per_latent", "learning_curves", "reconstructions", "samples",
+        "traversals_β_1", "traversals_β_4",
+    }  # fmt: skip
+    page = (folder / "report.html").read_text()
+    assert "What does beta_vae make of digits?" in page and "the best of 2 settings" in page and "β = 4" in page
+
+
+def test_a_method_without_a_prior_has_a_page_too(trained):
+    folder = trained / "plain"
+    figures = {path.stem for path in (folder / "figures").iterdir()}
+    assert figures == {"metrics", "learning_curves", "reconstructions", "traversals_autoencoder"}
+    assert "reconstruction term is" in (folder / "report.html").read_text()
+
+
+def test_load_run_rebuilds_what_was_trained(trained):
+    run = load_run(trained / "plain")
+    source = run.source("test")
+    batch = source.at(source.data, np.arange(360))
+    error = (run.method.decode(run.params_of(1), run.method.encode(run.params_of(1), batch).mean).mean - batch.x) ** 2
+    measured = run.results.set_index(["run", "metric"])["value"]
+    np.testing.assert_allclose(error.sum(axis=(1, 2, 3)).mean(), measured[1, "squared_error"], rtol=1e-4)
+    assert json.loads((trained / "plain" / "config.json").read_text())["model"]["width"] == 32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "vea"], "unknown method 'vea'; did you mean 'vae'"),
+        (["--network", "cnov"], "unknown network 'cnov'; did you mean 'conv'"),
+        (["--likelihood", "bernouli"], "did you mean 'bernoulli'"),
+        (["--options", "size"], "--options takes NAME=VALUE once for every name, not 'size'"),
+        (["--options", "size=3"], "the method 'vae' takes no 'size'"),
+        (["--hyper", "beta=1"], "unknown hyperparameter 'beta'"),
+        (["--hyper", "learning_rate=fast"], "--hyper learning_rate takes numbers"),
+        (["--hyper", "learning_rate=0.1,0.1"], "every value once"),
+        (["--hyper", "learning_rate=-1"], "learning_rate has to be a finite number"),
+        (["--hyper", "learning_rate=1", "learning_rate=2"], "once for every name"),
+        (["--width", "0"], "width 0"),
+        (["--width", "3", "4", "--network", "mlp"], "takes one width"),
+        (["--steps", "0"], "steps has to be at least 1"),
+        (["--seeds", "0"], "at least one seed"),
+        (["--size", "9"], "only rendered sources take a size"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments, message, monkeypatch, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        launch(monkeypatch, "--source", "digits", "--out", tmp_path, *arguments)
+    said = capsys.readouterr().err.strip()
+    assert stop.value.code == 2 and message in said and "\n" not in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_are_read_as_what_they_look_like():
+    assert [train.option(text) for text in ("64", "8,5,5", "masking", "True", "0.5")] == [
+        64,
+        (8, 5, 5),
+        "masking",
+        True,
+        0.5,
+    ]

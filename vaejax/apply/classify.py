@@ -1,0 +1,20 @@
+"""The classes of images, by a method that has learned them."""
+
+from jaxtyping import Array, Float
+
+from vaejax.errors import InputError
+from vaejax.method import Batch, Method, Params
+from vaejax.methods.stacked_classifier import log_probabilities
+
+
+def classify(method: Method, params: Params, batch: Batch) -> Float[Array, "B classes"]:
+    """log p(class | x) in nats; the class itself is its argmax.
+
+    It works for a method whose parameters have the group `classifier`, a linear layer on the codes.
+
+    Raises:
+      InputError: the method has none.
+    """
+    if "classifier" not in params:
+        raise InputError("this method has learned no classes; train a stacked_classifier")
+    return log_probabilities(params["classifier"], method.encode(params, batch).mean)

@@ -1,0 +1,47 @@
+"""Images from an autoregressive prior over codes."""
+
+from functools import partial
+
+import jax
+from jaxtyping import Array, Float, Key
+
+from vaejax.errors import InputError
+from vaejax.method import Batch, Method, Params
+from vaejax.methods.code_prior import sample_codes
+from vaejax.networks.quantizer import UniformCodes
+
+
+@partial(jax.jit, static_argnames=("method", "prior"))
+def generate_codes(
+    method: Method,
+    params: Params,
+    prior: Method,
+    prior_params: Params,
+    key: Key[Array, ""],
+    batch: Batch,
+    temperature: Float[Array, ""] | float = 1.0,
+) -> Float[Array, "B H W C"]:
+    """The expected images of codes drawn from a trained `code_prior`, one for each element of the batch.
+
+    Args:
+      method, params: the quantising autoencoder (`vq_vae`, `fsq_vae`).
+      prior, prior_params: `code_prior`, trained on its codes.
+      batch: says how many, and of which size images are.
+      temperature: see `sample_codes`.
+
+    Raises:
+      InputError: a method without codes, or a prior over another grid or another number of codes.
+    """
+    uniform = None if method.prior is None else method.prior(params, batch)
+    if not isinstance(uniform, UniformCodes):
+        raise InputError("only a quantising autoencoder has codes to generate; use vq_vae or fsq_vae")
+    shape = uniform.mean.shape[:-1]
+    grid = shape[1:] or (1, 1)
+    known = prior.prior(prior_params, batch).network if prior.prior is not None else None
+    if known is None or known.length != grid[0] * grid[1] or known.codes != len(uniform.codebook):
+        raise InputError(
+            f"the prior has to be one over {len(uniform.codebook)} codes on a grid of {grid[0]}x{grid[1]}, as the "
+            "autoencoder's are; train code_prior on its code_grids"
+        )
+    indices = sample_codes(prior, prior_params, key, (shape[0], *grid), temperature)
+    return method.decode(params, uniform.codebook[indices.reshape(shape)]).mean

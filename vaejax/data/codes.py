@@ -1,0 +1,50 @@
+"""A source of the codes that a trained quantising autoencoder gives to the images of another source."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from vaejax.data.arrays import at, sample
+from vaejax.data.source import Arrays, Data, Source, example
+from vaejax.errors import InputError
+from vaejax.method import Method, Params
+
+BATCH = 100
+
+
+def code_grids(method: Method, params: Params, source: Source) -> Arrays:
+    """The indices of the codes of every image, in place of its pixels: x [B, h, w, 1] of whole numbers below K.
+
+    Codes without a grid, [B], are grids of one place. Labels stay.
+
+    Args:
+      method, params: a method whose posterior has `indices` (`vq_vae`, `fsq_vae`), and the parameters of one run.
+
+    Raises:
+      InputError: the method has no codes.
+    """
+    posterior = jax.eval_shape(method.encode, params, example(source))
+    if not hasattr(posterior, "indices"):
+        raise InputError("only a quantising autoencoder gives indices of codes; use vq_vae or fsq_vae")
+    rows = -(-source.size // BATCH)
+    index = np.resize(np.arange(source.size, dtype=np.int32), (rows, BATCH))  # the last is filled up with the first
+    found, label = _encoded(method, source.at, params, source.data, jnp.asarray(index))
+    grids = found.reshape(rows * BATCH, *(found.shape[2:] or (1, 1)), 1)[: source.size]
+    data = {"x": grids, "scale": jnp.float32(1)}
+    if label is not None:
+        data["label"] = label.ravel()[: source.size]
+    return Arrays(f"codes of {source.name}", grids.shape[1:], source.size, data, at, sample)
+
+
+@partial(jax.jit, static_argnames=("method", "at"))
+def _encoded(
+    method: Method, at, params: Params, data: Data, index: Int[Array, "rows BATCH"]
+) -> tuple[Int[Array, "rows BATCH *grid"], Int[Array, "rows BATCH"] | None]:
+    def of_batch(index: Int[Array, " BATCH"]) -> tuple[Array, Array | None]:
+        batch = at(data, index)
+        return method.encode(params, batch).indices, batch.label
+
+    return jax.lax.map(of_batch, index)

@@ -1,0 +1,229 @@
+"""Conditional VAE (Kingma et al. 2014, "Semi-Supervised Learning with Deep Generative Models", equation 6, for labels;
+Sohn et al. 2015, "Learning Structured Output Representation using Deep Conditional Generative Models", equation 4).
+
+    loss = E_q[-log p(x | z, c)] + KL(q(z | x, c) || p(z | c))
+
+in nats per image, with one noise sample per image: the negative bound on log p(x | c). The condition c is
+
+    label       the class, one-hot
+    factors     the ground-truth factors as numbers, each scaled to [0, 1]
+    quadrant1   the lower left quadrant of the image itself
+    quadrant2   its left half
+    quadrant3   all but its lower right quadrant
+
+and p(z | c) is N(0, I) (`prior="standard"`), or a Gaussian that a network makes of c (`prior="learned"`, Sohn et al.).
+With quadrants, x in the equation stands for the pixels that are missing: the bound is on the conditional likelihood log
+p(missing | observed), of which Sohn et al. report the negative as -CLL.
+
+Latents are [z, c], so that the decoder needs nothing else, and neither do functions of a trained method.
+
+The encoder sees the image, and c as one more channel (`vaejax.networks.plane`), or, for quadrants, just the image, of
+which c is a part. The network of the prior is another such encoder, which sees nothing of the image but c.
+
+Departures: labels are known for all images, where Kingma et al. infer those that are missing; no hybrid objective and
+no recurrent connection, where Sohn et al. add a deterministic prediction to the loss and feed its guess to the prior.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float
+
+from vaejax.conditions import Conditioned, Masked, one_hot
+from vaejax.distributions import Bernoulli, Family, Gaussian, StandardNormal
+from vaejax.errors import InputError, choose
+from vaejax.method import Batch, Distribution, Method, Network, Params
+from vaejax.methods.elbo import elbo_terms
+from vaejax.methods.encoder_decoder import EncoderDecoder
+from vaejax.networks.plane import Plane
+
+Image = Float[Array, "B H W C"]
+
+
+class Hyper(NamedTuple):
+    """Numbers that a sweep may vary."""
+
+    learning_rate: float = 1e-3
+
+
+class Condition(NamedTuple):
+    """What a condition is to the networks.
+
+    Fields:
+      vector: `batch -> [B, C]`: what follows z in the latents.
+      known: what it shows of an image; 0 elsewhere.
+      complete: `(likelihood, vector) -> likelihood` of an image of which the condition is known.
+      hidden: whether the image doesn't show it, so that an encoder has to be told.
+    """
+
+    vector: Callable[[Batch], Float[Array, "B C"]]
+    known: Callable[[Image], Image]
+    complete: Callable[[Distribution, Float[Array, "B C"]], Distribution]
+    hidden: bool
+
+
+def conditional_vae(
+    encoder: Network,
+    decoder: Network,
+    likelihood: Family = Bernoulli,
+    condition: str = "label",
+    prior: str = "standard",
+    classes: int | None = None,
+    attributes: int | tuple[int, ...] | None = None,
+) -> Method:
+    """A conditional VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image.
+
+    The parameters have the groups `encoder` and `decoder`, and `prior` if that is learned.
+
+    Args:
+      likelihood: elementwise, if the condition is a part of the image.
+      condition: `label`, `factors`, `quadrant1`, `quadrant2` or `quadrant3`.
+      prior: `standard` or `learned`.
+      classes: for `label`: how many there are.
+      attributes: for `factors`: how many values each of them has, such as a source's `sizes`.
+
+    Raises:
+      InputError: an unknown condition or prior, no classes or attributes where they are needed or some where they
+        aren't, or less than one class or value.
+    """
+    learned = choose(PRIORS, prior, "prior")
+    given = choose(CONDITIONS, condition, "condition")(classes, attributes)
+    plane = Plane()
+
+    def image(batch: Batch, blank: bool) -> Image:
+        return given.known(batch.x) if blank else batch.x
+
+    def start(key: jax.Array, batch: Batch, blank: bool) -> Params:
+        """The parameters of an encoder of the image, or of the condition alone (`blank`)."""
+        x, network_key, plane_key = image(batch, blank), *jax.random.split(key)
+        if not given.hidden:
+            return {"network": encoder.init(network_key, x, Gaussian.parameters)}
+        vector = given.vector(batch)
+        params = plane.init(plane_key, x, vector)
+        seen = plane.apply(params, x, vector)
+        return {"network": encoder.init(network_key, seen, Gaussian.parameters), "plane": params}
+
+    def gaussian(params: Params, batch: Batch, blank: bool) -> Gaussian:
+        x: Any = image(batch, blank)
+        x = plane.apply(params["plane"], x, given.vector(batch)) if given.hidden else x
+        return Gaussian(*encoder.apply(params["network"], x, Gaussian.parameters))
+
+    def init(key, batch):
+        keys = jax.random.split(key, 3)
+        params = {"encoder": start(keys[0], batch, blank=False)}
+        latents = encode(params, batch).mean
+        params["decoder"] = decoder.init(keys[1], latents, likelihood.parameters)
+        return {**params, "prior": start(keys[2], batch, blank=True)} if learned else params
+
+    def encode(params, batch):
+        return Conditioned(gaussian(params["encoder"], batch, blank=False), given.vector(batch))
+
+    def decode(params, latents):
+        arrays = decoder.apply(params["decoder"], latents, likelihood.parameters)
+        return given.complete(likelihood(*arrays), latents)
+
+    def prior_of(params, batch):
+        vector = given.vector(batch)
+        if learned:
+            return Conditioned(gaussian(params["prior"], batch, blank=True), vector)
+        z = jax.eval_shape(encode, params, batch).base.mean
+        return Conditioned(StandardNormal(jnp.zeros(z.shape, z.dtype)), vector)
+
+    model = EncoderDecoder(init, encode, decode, prior_of)
+
+    def loss(params, hyper, batch, key, step):
+        del hyper, step
+        terms = elbo_terms(model, params, batch, key)
+        loss = (terms.distortion + terms.rate).mean()
+        return loss, terms.metrics(loss)
+
+    def optimizer(hyper):
+        return optax.adam(hyper.learning_rate)
+
+    return Method(Hyper(), init, loss, encode, decode, optimizer, prior_of, classes)
+
+
+PRIORS = {"standard": False, "learned": True}
+
+
+def _label(classes: int | None, attributes: Any) -> Condition:
+    _without("label", attributes=attributes)
+    if classes is None or classes < 1:
+        raise InputError(f"the condition 'label' has to know how many there are: give classes=N, not {classes}")
+    return _hidden(lambda batch: one_hot(batch.label, classes))
+
+
+def _factors(classes: int | None, attributes: int | tuple[int, ...] | None) -> Condition:
+    _without("factors", classes=classes)
+    sizes = (attributes,) if isinstance(attributes, int) else tuple(attributes or ())
+    if not sizes or min(sizes) < 1:
+        raise InputError(
+            f"the condition 'factors' has to know how many values each of them has, as in attributes=3,6,40,32,32, not "
+            f"{attributes}"
+        )
+
+    def vector(batch: Batch) -> Float[Array, "B K"]:
+        if batch.factors is None:
+            raise InputError(
+                "the condition is ground-truth factors, and these images have none; use a source with them"
+            )
+        if batch.factors.shape[1] != len(sizes):
+            raise InputError(
+                f"these images have {batch.factors.shape[1]} factors, but attributes={','.join(map(str, sizes))} are "
+                f"the values of {len(sizes)}"
+            )
+        return batch.factors / jnp.maximum(jnp.array(sizes, jnp.float32) - 1, 1)[None]
+
+    return _hidden(vector)
+
+
+def _hidden(vector: Callable[[Batch], Float[Array, "B C"]]) -> Condition:
+    """A condition that no pixel shows."""
+    return Condition(vector, jnp.zeros_like, lambda likelihood, latents: likelihood, hidden=True)
+
+
+def _quadrants(count: int, classes: int | None, attributes: Any) -> Condition:
+    _without(f"quadrant{count}", classes=classes, attributes=attributes)
+
+    def vector(batch: Batch) -> Float[Array, "B C"]:
+        seen = np.flatnonzero(observed(count, batch.x.shape[1:]))
+        return batch.x.reshape(len(batch.x), -1)[:, seen]
+
+    def known(x: Image) -> Image:
+        return jnp.where(observed(count, x.shape[1:])[None], x, 0.0)
+
+    def complete(likelihood: Distribution, latents: Float[Array, "B D"]) -> Masked:
+        shape = jax.eval_shape(lambda: likelihood.mean).shape
+        mask = observed(count, shape[1:])
+        seen = np.flatnonzero(mask)
+        flat = jnp.zeros((shape[0], mask.size), latents.dtype)
+        given = flat.at[:, seen].set(latents[:, -seen.size :]).reshape(shape)
+        return Masked(likelihood, given, jnp.broadcast_to(mask[None], shape))
+
+    return Condition(vector, known, complete, hidden=False)
+
+
+def observed(count: int, shape: tuple[int, ...]) -> Bool[np.ndarray, "H W C"]:
+    """Which pixels are known where `count` quadrants are: see the top of this file."""
+    height, width, channels = shape
+    low, left = np.arange(height)[:, None] >= height // 2, np.arange(width)[None] < width // 2
+    mask = {1: low & left, 2: left | (low & False), 3: left | ~low}[count]
+    return np.repeat(mask[:, :, None], channels, axis=2)
+
+
+def _without(condition: str, **others: Any) -> None:
+    for name, value in others.items():
+        if value is not None:
+            raise InputError(f"the condition {condition!r} takes no {name}; leave {name}={value} out")
+
+
+CONDITIONS: dict[str, Callable[[Any, Any], Condition]] = {
+    "label": _label,
+    "factors": _factors,
+    **{f"quadrant{count}": partial(_quadrants, count) for count in (1, 2, 3)},
+}

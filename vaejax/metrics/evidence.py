@@ -1,0 +1,150 @@
+"""What estimates of log p(x) share: which images, how images and runs are laid over the devices, and the summary."""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from vaejax.data.source import Source, Streamed, example, examples
+from vaejax.errors import InputError
+from vaejax.method import Batch, Method, Params
+from vaejax.strategy import in_groups, over_runs, place, plan
+from vaejax.sweep import check_sizes
+
+BATCH = 20  # images at once; with 50 samples of each, the arrays of a step stay in a processor's cache
+LOG_2 = math.log(2)
+Images = Source | Streamed | Batch
+
+
+class Estimator(Protocol):
+    """log p(x) and what else is known of it, of every image of a batch. Equal ones have to be equal in `==`."""
+
+    def __hash__(self) -> int: ...
+
+    def __call__(
+        self, method: Method, params: Params, batch: Batch, key: Key[Array, ""]
+    ) -> dict[str, Float[Array, " B"]]:
+        """`log_likelihood` in nats, and others."""
+        ...
+
+
+class Given(NamedTuple):
+    """Images by their numbers: the fields of a source that are used here."""
+
+    data: Any
+    at: Any
+    size: int
+    like: Batch
+
+
+def estimates(
+    estimator: Estimator, method: Method, params: Params, images: Images, key: Key[Array, ""], count: int | None
+) -> dict[str, Float[np.ndarray, " R"]]:
+    """What an estimator gives, summed up over images, for every run; see `summary`.
+
+    The same images and the same noise for every run, however they are laid over the devices: where there are fewer runs
+    than devices, these share the images.
+
+    Args:
+      params: every leaf with a leading run axis.
+      images: a source, of which `count` images are taken, or a batch.
+      count: all if None.
+
+    Raises:
+      InputError: less than 1 image.
+    """
+    check_sizes(images=count)
+    given = _given(images, count)
+    runs, devices = len(jax.tree.leaves(params)[0]), jax.device_count()
+    parts = devices // math.gcd(runs, devices)
+    batch = min(BATCH, given.size)
+    rows = -(-given.size // (batch * parts)) * parts
+    index = np.resize(np.arange(given.size), (parts, rows // parts, batch))  # filled up with images seen before
+    numbers = np.arange(rows).reshape(parts, -1)
+    of_task = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf), parts, axis=0), params)
+    tasks = of_task, np.tile(numbers, (runs, 1)), np.tile(index, (runs, 1, 1))
+    layout = plan(method, given.like, runs * parts, batch, chunk=1)  # one task has enough samples to fill any device
+    shared = place((given.data, key), layout.mesh)
+    found = in_groups(lambda group: _estimate(estimator, method, given.at, layout.mesh, group, shared), tasks, layout)
+    pixels = math.prod(given.like.x.shape[1:])
+    return summary({name: value.reshape(runs, -1)[:, : given.size] for name, value in found.items()}, pixels)
+
+
+def of_one(method: Method, params: Params, estimator: Estimator, images: Images, key: Any, count: int | None):
+    """`estimates` of a single model, whose parameters have no run axis, as numbers."""
+    several = jax.tree.map(lambda leaf: np.asarray(leaf)[None], params)
+    return {name: float(value[0]) for name, value in estimates(estimator, method, several, images, key, count).items()}
+
+
+def summary(found: dict[str, Float[np.ndarray, "R N"]], pixels: int) -> dict[str, Float[np.ndarray, " R"]]:
+    """Means over images; `log_likelihood` first, its standard error over images, and bits per pixel and channel."""
+    means = {name: np.asarray(value, np.float64).mean(axis=1) for name, value in found.items()}
+    nats = np.asarray(found["log_likelihood"], np.float64)
+    spread = nats.std(axis=1, ddof=1) if nats.shape[1] > 1 else np.full(len(nats), np.nan)
+    headline = means.pop("log_likelihood")
+    return {
+        "log_likelihood": headline,
+        "standard_error": spread / math.sqrt(nats.shape[1]),
+        "bits_per_dim": -headline / (pixels * LOG_2),
+        **means,
+    }
+
+
+def check_prior(what: str, method: Method) -> None:
+    """Nothing, where there is a prior.
+
+    Raises:
+      InputError: there is none.
+    """
+    if method.prior is None:
+        raise InputError(f"{what} takes a method with a prior over its latents; a deterministic autoencoder has none")
+
+
+def like(images: Images) -> Batch:
+    """The shapes of one image and what comes with it."""
+    if isinstance(images, Batch):
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), images)
+    return example(images)
+
+
+def _given(images: Images, count: int | None) -> Given:
+    if isinstance(images, Batch):
+        size = len(images.x) if count is None else min(count, len(images.x))
+        return Given(images, _rows, size, like(images))
+    index = examples(images, images.size if count is None else count)
+    if isinstance(images, Streamed):
+        taken = images.take(index)
+        return Given(taken.data, taken.at, index.size, like(taken))
+    return Given((images.data, jnp.asarray(index)), _Numbered(images.at), index.size, like(images))
+
+
+class _Numbered(NamedTuple):
+    """`at` of some images of a source, numbered from 0; equal for equal sources, so that nothing retraces."""
+
+    at: Any
+
+    def __call__(self, data: Any, index: Array) -> Batch:
+        return self.at(data[0], data[1][index])
+
+
+def _rows(batch: Batch, index: Array) -> Batch:
+    return jax.tree.map(lambda leaf: leaf[index], batch)
+
+
+@jax.default_matmul_precision("float32")
+@partial(jax.jit, static_argnames=("estimator", "method", "at", "mesh"))
+def _estimate(estimator, method, at, mesh, tasks, shared) -> dict[str, Float[Array, "tasks rows B"]]:
+    def one(task: Any, shared: Any) -> dict[str, Float[Array, "rows B"]]:
+        (params, numbers, index), (data, key) = task, shared
+
+        def of_batch(item: tuple[Array, Array]) -> dict[str, Float[Array, " B"]]:
+            number, index = item
+            return estimator(method, params, at(data, index), jax.random.fold_in(key, number))
+
+        return jax.lax.map(of_batch, (numbers, index))
+
+    return over_runs(one, tasks, shared, mesh)
