@@ -11,9 +11,8 @@ Pseudo-inputs are images sigmoid(v_k). They start as images drawn from the batch
 0.95], with noise on v; the Gaussians start with random means, unit variances and equal weights. One Gaussian that is
 N(0, I) makes it a `vae` whose KL is estimated.
 
-Departures: the sigmoid, where the authors' code clips u_k to [0, 1], so that no pixel gets stuck at an end; no
-warm-up of the KL; Adam at 1e-3 with the networks that are
-given, where the paper has gated ones and 5e-4.
+Departures: the sigmoid, where the authors' code clips u_k to [0, 1], so that no pixel gets stuck at an end; no warm-up
+of the KL; Adam at 1e-3 with the networks that are given, where the paper has gated ones and 5e-4.
 """
 
 from typing import Any, NamedTuple
