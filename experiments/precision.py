@@ -5,6 +5,10 @@
 On an accelerator `fit` is told to use the precision. A CPU computes in float32 always, so there the factors of every
 matrix product and convolution, forward and backward, are rounded to the same bits first (10 of the mantissa for TF32, 7
 for bfloat16) and summed in float32, which is what the hardware does. Measures are taken in float32.
+
+Measured with the defaults on a CPU (2026-11-26), mean difference from float32 and 95 % t-interval over seeds: ELBO
++0.7 ± 2.0 nats (TF32) and +0.5 ± 1.7 (bfloat16) of -53.5, MIG -0.004 ± 0.027 and +0.005 ± 0.020 of 0.034: nothing to be
+seen.
 """
 
 import dataclasses
