@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
-from scipy.special import ndtr
 
 from vaejax.errors import InputError
 from vaejax.networks.discriminator import Discriminator
@@ -71,7 +70,7 @@ def two_sample_test(
     return {
         "accuracy": accuracy,
         "standard_error": math.sqrt(accuracy * (1 - accuracy) / images),
-        "p_value": float(ndtr(-(accuracy - 0.5) * 2 * math.sqrt(images))),
+        "p_value": 0.5 * math.erfc((accuracy - 0.5) * math.sqrt(2 * images)),
         "images": float(images),
     }
 
