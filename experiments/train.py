@@ -19,12 +19,13 @@ import numpy as np
 import pandas as pd
 
 from experiments import script
+from experiments.code_samples import code_samples
 from vaejax.data import example, is_rendered, load
 from vaejax.errors import InputError
 from vaejax.folder import claim, write_table
 from vaejax.measure import measure
 from vaejax.methods import build
-from vaejax.report.sweep import present, tidy, write_sweep
+from vaejax.report.sweep import median_runs, present, tidy, write_sweep
 from vaejax.report.tables import label, short, summary_table
 from vaejax.run import Run, load_run
 from vaejax.strategy import plan
@@ -63,6 +64,8 @@ class Config:
     """training steps of every run"""
     batch_size: int = 64
     """images per step"""
+    prior_steps: int = 2000
+    """for vq_vae and fsq_vae: steps of the autoregressive prior over their codes, to draw images from; 0 for none"""
     images: int = 10_000
     """how many images to measure on, of the test split where there is one"""
     chunk: int | None = None
@@ -93,10 +96,18 @@ def main(config: Config) -> None:
     runs = grid(method.hyper, config.seeds, common_random_numbers=True, **axes)
     sizes = {"steps": config.steps, "batch_size": config.batch_size, "chunk": config.chunk}
     check_sizes(**sizes, images=config.images)
+    if config.prior_steps < 0:
+        raise InputError(f"--prior-steps has to be 0 (for none) or more, not {config.prior_steps}")
 
     path = config.out / (config.name or f"{config.method}-{config.source.replace('/', '_')}")
     settings = {"command": script.command(), "source": source, "model": model, "shape": train.shape, **sizes}
-    settings |= {"window": config.window, "images": config.images, "seeds": config.seeds, "hyper": axes}
+    settings |= {
+        "window": config.window,
+        "prior_steps": config.prior_steps,
+        "images": config.images,
+        "seeds": config.seeds,
+        "hyper": axes,
+    }
     if claim(path, settings, overwrite=config.overwrite):
         print(f"continuing the unfinished training in {path}")
     print(plan(method, example(train), runs.count, config.batch_size, chunk=config.chunk))
@@ -108,9 +119,13 @@ def main(config: Config) -> None:
     run = named(load_run(path), runs)
     table = tidy(run, "setting")
     summary = summary_table(table, "setting", present(table))
+    drawn = {}
+    if config.prior_steps:
+        chosen = median_runs(table, "setting")
+        drawn = code_samples(run, train, test, chosen, steps=config.prior_steps, batch_size=config.batch_size)
     page = write_sweep(
         run, "setting", question=f"What does {config.method} make of {config.source}?", answer=answer(table, run),
-        facts=facts(config, run),
+        facts=facts(config, run), more=drawn,
     )  # fmt: skip
     print(summary.reset_index().to_string(index=False))
     print(f"\nreport: {page}")

@@ -11,6 +11,7 @@ import pytest
 from vaejax import Batch, InputError, build, code_prior, sample_codes, train
 from vaejax.apply import generate_codes
 from vaejax.data import arrays, code_grids, example, load
+from vaejax.data.source import examples
 from vaejax.sweep import check_shapes
 
 O0 = {"xla_backend_optimization_level": 0}
@@ -157,6 +158,10 @@ def test_from_images_to_codes_to_images(name, network, shape):
     np.testing.assert_array_equal(found.x.ravel(), expected.ravel())
     np.testing.assert_array_equal(found.label, batch.label)
     assert grids.sample(grids.data, jax.random.key(0), 9).x.shape == (9, *shape, 1)
+    chosen = examples(source, 40)
+    some = code_grids(method, params, source, images=40)
+    assert some.size == 40
+    np.testing.assert_array_equal(some.data["x"], grids.data["x"][chosen])
 
     codes = 6 if name == "vq_vae" else 27
     over = prior(codes, shape, 1)

@@ -1,6 +1,7 @@
 """The script that trains any method: what it writes, and what it says to bad input."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -53,6 +54,19 @@ def test_a_method_without_a_prior_has_a_page_too(trained):
     assert "reconstruction term is" in (folder / "report.html").read_text()
 
 
+def test_a_quantising_method_draws_its_images_from_a_prior_over_its_codes(trained, monkeypatch, capsys):
+    options = ["--options", "codes=8", "--prior-steps", "60", "--out", trained]
+    launch(monkeypatch, "--method", "vq_vae", *TINY, "--network", "residual", *options)
+    folder = trained / "vq_vae-digits"
+    drawn = list((folder / "figures").glob("code_prior_*.png"))
+    assert len(drawn) == 1 and "a prior over the codes" in capsys.readouterr().out
+    page = (folder / "report.html").read_text()
+    needs, most = re.search(r"needs ([\d.]+) nats .* would take ([\d.]+)\.", page).groups()
+    assert 0 < float(needs) < float(most) == pytest.approx(4 * np.log(8), abs=0.05)
+    losses = pd.read_csv(folder / "code_prior" / drawn[0].stem.split("_")[-1] / "history.csv")
+    assert losses["step"].max() == 60
+
+
 def test_load_run_rebuilds_what_was_trained(trained):
     run = load_run(trained / "plain")
     source = run.source("test")
@@ -80,6 +94,7 @@ def test_load_run_rebuilds_what_was_trained(trained):
         (["--width", "3", "4", "--network", "mlp"], "takes one width"),
         (["--steps", "0"], "steps has to be at least 1"),
         (["--seeds", "0"], "at least one seed"),
+        (["--prior-steps", "-1"], "--prior-steps has to be 0 (for none) or more"),
         (["--size", "9"], "only rendered sources take a size"),
     ],
 )

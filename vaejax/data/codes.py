@@ -8,35 +8,39 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from vaejax.data.arrays import at, sample
-from vaejax.data.source import Arrays, Data, Source, example
+from vaejax.data.source import Arrays, Data, Source, Streamed, example, examples
 from vaejax.errors import InputError
 from vaejax.method import Method, Params
 
 BATCH = 100
 
 
-def code_grids(method: Method, params: Params, source: Source) -> Arrays:
+def code_grids(method: Method, params: Params, source: Source | Streamed, images: int | None = None) -> Arrays:
     """The indices of the codes of every image, in place of its pixels: x [B, h, w, 1] of whole numbers below K.
 
     Codes without a grid, [B], are grids of one place. Labels stay.
 
     Args:
       method, params: a method whose posterior has `indices` (`vq_vae`, `fsq_vae`), and the parameters of one run.
+      images: of so many images, the same each time, where there are more; all if not given.
 
     Raises:
-      InputError: the method has no codes.
+      InputError: the method has no codes, or images that are streamed can't be read.
     """
     posterior = jax.eval_shape(method.encode, params, example(source))
     if not hasattr(posterior, "indices"):
         raise InputError("only a quantising autoencoder gives indices of codes; use vq_vae or fsq_vae")
-    rows = -(-source.size // BATCH)
-    index = np.resize(np.arange(source.size, dtype=np.int32), (rows, BATCH))  # the last is filled up with the first
+    chosen = examples(source, source.size if images is None else images).astype(np.int32)
+    count, rows = chosen.size, -(-chosen.size // BATCH)
+    if isinstance(source, Streamed):
+        source, chosen = source.take(chosen), np.arange(count, dtype=np.int32)
+    index = np.resize(chosen, (rows, BATCH))  # the last is filled up with the first
     found, label = _encoded(method, source.at, params, source.data, jnp.asarray(index))
-    grids = found.reshape(rows * BATCH, *(found.shape[2:] or (1, 1)), 1)[: source.size]
+    grids = found.reshape(rows * BATCH, *(found.shape[2:] or (1, 1)), 1)[:count]
     data = {"x": grids, "scale": jnp.float32(1)}
     if label is not None:
-        data["label"] = label.ravel()[: source.size]
-    return Arrays(f"codes of {source.name}", grids.shape[1:], source.size, data, at, sample)
+        data["label"] = label.ravel()[:count]
+    return Arrays(f"codes of {source.name}", grids.shape[1:], count, data, at, sample)
 
 
 @partial(jax.jit, static_argnames=("method", "at"))

@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,19 @@ def median_runs(table: pd.DataFrame, by: str) -> dict[Any, int]:
     return dict(zip(nearest.index.tolist(), nearest.tolist(), strict=True))
 
 
-def write_sweep(run: Run, by: str, *, question: str, answer: str, facts: Mapping[str, str]) -> Path:
+def write_sweep(
+    run: Run,
+    by: str,
+    *,
+    question: str,
+    answer: str,
+    facts: Mapping[str, str],
+    more: Mapping[str, tuple[mpl.Figure, str]] | None = None,
+) -> Path:
     """Writes `figures/` and `report.html` of a measured sweep over `by`, and returns the page's path.
+
+    Args:
+      more: further figures of what it looks like, with captions, by the names of their files.
 
     Raises:
       InputError: the sweep has not been measured, or the folder can't be written.
@@ -66,6 +77,8 @@ def write_sweep(run: Run, by: str, *, question: str, answer: str, facts: Mapping
         drawings["kl_per_latent"] = plots.kl_per_latent(table, by)
     drawings["learning_curves"] = plots.learning_curves(history, by, losses[:CURVES])
     drawings |= pictures(run, table, by, chosen)
+    more = more or {}
+    drawings |= {name: drawing for name, (drawing, _) in more.items()}
     attempt(run.path / "figures", lambda: _save(run.path / "figures", drawings))
     page = {
         "title": f"{run.config['model']['method']} on {run.config['source']['name']}",
@@ -73,7 +86,7 @@ def write_sweep(run: Run, by: str, *, question: str, answer: str, facts: Mapping
         "answer": answer,
         "command": run.config["command"],
         "facts": {**facts, "Date": datetime.date.today().isoformat()},
-        "sections": sections(drawings, table, by, chosen),
+        "sections": sections(drawings, table, by, chosen, [Figure(*pair) for pair in more.values()]),
     }
     return write(run.path / "report.html", **page)
 
@@ -133,7 +146,11 @@ def _encode(method: Method, params: Params, batch: Batch) -> jax.Array:
 
 
 def sections(
-    drawings: Mapping[str, mpl.Figure], table: pd.DataFrame, by: str, chosen: Mapping[Any, int]
+    drawings: Mapping[str, mpl.Figure],
+    table: pd.DataFrame,
+    by: str,
+    chosen: Mapping[Any, int],
+    more: Sequence[Block] = (),
 ) -> list[Section]:
     """The page's sections, in the order of the question."""
     seeds = dict(zip(table["run"], table["seed"], strict=True))
@@ -154,6 +171,7 @@ def sections(
         blocks.append(Tabs(tabs))
     if "samples" in drawings:
         blocks.append(Figure(drawings["samples"], f"Expected images of codes from the prior. {seed_note}"))
+    blocks += more
     interval = "Line: mean over seeds; band: 95 % t-interval; dots: runs."
     measures: list[Block] = [Figure(drawings["metrics"], interval)]
     if "rate_distortion" in drawings:

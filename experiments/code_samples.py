@@ -1,0 +1,74 @@
+"""Images from an autoregressive prior over the codes of a quantising autoencoder, trained once that is trained."""
+
+import math
+from collections.abc import Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from experiments import script
+from vaejax import plots
+from vaejax.apply import generate_codes
+from vaejax.data import Source, Streamed, code_grids
+from vaejax.method import Batch, Method, Params
+from vaejax.methods.code_prior import code_prior
+from vaejax.networks.quantizer import UniformCodes
+from vaejax.run import Run
+from vaejax.sweep import fit, grid
+
+WIDTH, DEPTH = 64, 3  # of the transformer
+IMAGES = 60_000  # whose codes it is trained on, at most
+ROWS, COLUMNS = 2, 10  # of images drawn from it
+BLOCK = 500  # grids at a time
+
+
+def code_samples(
+    run: Run, train: Source | Streamed, test: Source, chosen: Mapping[str, int], *, steps: int, batch_size: int
+) -> dict[str, tuple[Figure, str]]:
+    """For every chosen run, a prior over its codes and images from it, as a figure with its caption.
+
+    Nothing for methods without codes. Priors are kept in the run's folder, and go on where they were stopped.
+    """
+    made = {}
+    for label, number in chosen.items():
+        params = run.params_of(number)
+        uniform = None if run.method.prior is None else run.method.prior(params, like(train))
+        if not isinstance(uniform, UniformCodes):
+            return {}
+        codes = len(uniform.codebook)
+        grids, held_out = (code_grids(run.method, params, source, IMAGES) for source in (train, test))
+        prior = code_prior(codes, (grids.shape[0], grids.shape[1]), WIDTH, DEPTH)
+        tqdm.write(f"a prior over the codes of run {number}: {steps:,} steps")
+        with script.Bar(1) as bar:
+            result = fit(
+                prior, grids, grid(prior.hyper, 1), steps=steps, batch_size=batch_size,
+                workdir=run.path / "code_prior" / str(number), on_progress=bar,
+            )  # fmt: skip
+        found = result.params_of(0)
+        blocks = (jnp.arange(start, min(start + BLOCK, held_out.size)) for start in range(0, held_out.size, BLOCK))
+        nats = np.concatenate([_nats(prior, found, held_out.at(held_out.data, block).x) for block in blocks])
+        drawn = generate_codes(run.method, params, prior, found, jax.random.key(0), like(train, ROWS * COLUMNS))
+        uniformly = math.prod(grids.shape) * math.log(codes)
+        caption = (
+            f"Images of codes from an autoregressive prior ({label}). It needs {nats.mean():.1f} nats for the codes of "
+            f"an image that is held out; all codes equally likely would take {uniformly:.1f}."
+        )
+        rows = np.asarray(drawn).reshape(ROWS, COLUMNS, *drawn.shape[1:])
+        made[f"code_prior_{number}"] = plots.image_grid(rows), caption
+    return made
+
+
+def like(source: Source | Streamed, count: int = 1) -> Batch:
+    """Black images of the source's size."""
+    return Batch(jnp.zeros((count, *source.shape)))
+
+
+@partial(jax.jit, static_argnames="prior")
+def _nats(prior: Method, params: Params, grids: Array) -> Array:
+    assert prior.prior is not None
+    return -prior.prior(params, Batch(grids)).log_prob(grids)
