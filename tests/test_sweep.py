@@ -12,6 +12,7 @@ from jax.sharding import AxisType
 
 from vaejax import InputError, build, fit, grid, sweep, train
 from vaejax.data import load
+from vaejax.ledger import Ledger
 
 METHOD = build("beta_vae", (8, 8, 1), "mlp", latents=3, width=16)
 CONV = build("beta_vae", (8, 8, 1), "conv", latents=3, width=4)  # takes ten times as long to compile
@@ -133,6 +134,17 @@ def test_runs_that_do_not_fill_the_devices_are_not_lost(mapped):
     result = quick(odd, chunk=1, mesh=devices(2))
     assert result.history["loss"].shape == (5, STEPS)
     np.testing.assert_array_equal(result.history["loss"], mapped.history["loss"][:5])
+
+
+def test_padding_is_cut_off_without_a_program_on_the_devices(monkeypatch, caplog):
+    def block(self, index, states, block=Ledger.block):
+        with jax.log_compiles():
+            return block(self, index, states)
+
+    fresh = build("beta_vae", (8, 8, 1), "mlp", latents=2, width=11)  # whose shapes nothing was compiled for yet
+    monkeypatch.setattr(Ledger, "block", block)
+    quick(grid(fresh.hyper, 3), fresh, chunk=1, mesh=devices(2))
+    assert "Compiling jit(" not in caplog.text
 
 
 def test_convolutions_vmapped_or_with_batches_split_over_devices_are_the_same():

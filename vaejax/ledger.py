@@ -52,8 +52,12 @@ class Ledger:
         return found
 
     def block(self, index: Int[np.ndarray, " g"], states: State) -> Block:
-        """These runs as they are, for a checkpoint."""
-        here = to_host(jax.tree.map(lambda leaf: leaf[: index.size], states))
+        """These runs as they are, for a checkpoint.
+
+        Padding is cut off on the host: on the devices it would be a program with a collective for every leaf, and
+        XLA's CPU devices have been seen to wait for each other there for ever.
+        """
+        here = jax.tree.map(lambda leaf: leaf[: index.size], to_host(states))
         history = {name: rows[index] for name, rows in self.history.items()}
         return Block(index, int(self.done[index[0]]), {"states": here, "history": history})
 
