@@ -15,7 +15,9 @@ and one learning rate for all layers; Adam; no early stopping. Half of each batc
 pre-training. Without pre-training all 8,000 steps go into the classifier, 6,000 more than in the other arms. All seeds
 have the same labels, so the intervals (95 %, bootstrap over seeds) leave out what the choice of labels does.
 
-It gave: not yet measured.
+It gave (2026-11-26, 2 cores, 25 minutes beside other work): 8.70 % [8.54, 8.85] with denoising, 10.04 % [9.83, 10.19]
+with plain pre-training, 11.51 % [11.36, 11.70] with none; plain - denoising 1.34 points [1.17, 1.45], none - plain 1.47
+[1.24, 1.71].
 """
 
 from functools import partial
