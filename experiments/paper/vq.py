@@ -15,8 +15,8 @@ the number of pixels over that of latents.
 
 Departures: dead codes are moved (`vaejax.methods.vq_vae`), and the codebook begins at outputs of the encoder.
 
-It gave (2026-11-26, 2 cores, 4 minutes) for MNIST: 0.034 and 0.032 of the variance missed, perplexity 47.5 and 48.5 of 64.
-CIFAR-10 was not at hand.
+It gave (2026-11-26, 2 cores, 4 minutes) for MNIST: 0.034 and 0.032 of the variance missed, perplexity 47.5 and
+48.5 of 64. CIFAR-10 was not at hand.
 """
 
 import math
