@@ -13,7 +13,9 @@ dropout and the window. Intervals are 95 %, by a bootstrap over SEEDS seeds.
 Departures: networks of 400 where the paper has 1000; a discriminator of 2 x DISCRIMINATOR; for everything else see
 `vaejax.methods.adversarial_autoencoder`.
 
-It gave: not yet measured.
+It gave (2026-11-26, 2 cores, 18 minutes): MMD^2 0.0118 [0.0087, 0.0153] for the VAE and 0.0052 [0.0040, 0.0068] for the
+AAE; difference 0.0066 [0.0029, 0.0110]. Told from real images: 76.9 % [75.7, 77.8] of the VAE's and 70.6 % [69.9, 71.4]
+of the AAE's.
 """
 
 from functools import partial
