@@ -14,10 +14,9 @@ from tqdm import tqdm
 from experiments import script
 from vaejax import plots
 from vaejax.apply import generate_codes
-from vaejax.data import Source, Streamed, code_grids
+from vaejax.data import Source, Streamed, code_grids, example
 from vaejax.method import Batch, Method, Params
 from vaejax.methods.code_prior import code_prior
-from vaejax.networks.quantizer import UniformCodes
 from vaejax.run import Run
 from vaejax.sweep import fit, grid
 
@@ -34,14 +33,15 @@ def code_samples(
 
     Nothing for methods without codes. Priors are kept in the run's folder, and go on where they were stopped.
     """
+    black = Batch(jnp.zeros((ROWS * COLUMNS, *train.shape)))
     made = {}
     for label, number in chosen.items():
         params = run.params_of(number)
-        uniform = None if run.method.prior is None else run.method.prior(params, like(train))
-        if not isinstance(uniform, UniformCodes):
+        if not hasattr(jax.eval_shape(run.method.encode, params, example(train)), "indices"):
             return {}
-        codes = len(uniform.codebook)
-        grids, held_out = (code_grids(run.method, params, source, IMAGES) for source in (train, test))
+        assert run.method.prior is not None
+        codes = len(run.method.prior(params, black).codebook)
+        grids, measured = (code_grids(run.method, params, source, IMAGES) for source in (train, test))
         prior = code_prior(codes, (grids.shape[0], grids.shape[1]), WIDTH, DEPTH)
         tqdm.write(f"a prior over the codes of run {number}: {steps:,} steps")
         with script.Bar(1) as bar:
@@ -50,22 +50,18 @@ def code_samples(
                 workdir=run.path / "code_prior" / str(number), on_progress=bar,
             )  # fmt: skip
         found = result.params_of(0)
-        blocks = (jnp.arange(start, min(start + BLOCK, held_out.size)) for start in range(0, held_out.size, BLOCK))
-        nats = np.concatenate([_nats(prior, found, held_out.at(held_out.data, block).x) for block in blocks])
-        drawn = generate_codes(run.method, params, prior, found, jax.random.key(0), like(train, ROWS * COLUMNS))
+        blocks = (jnp.arange(start, min(start + BLOCK, measured.size)) for start in range(0, measured.size, BLOCK))
+        nats = np.concatenate([_nats(prior, found, measured.at(measured.data, block).x) for block in blocks])
+        drawn = generate_codes(run.method, params, prior, found, jax.random.key(0), black)
         uniformly = math.prod(grids.shape) * math.log(codes)
         caption = (
             f"Images of codes from an autoregressive prior ({label}). It needs {nats.mean():.1f} nats for the codes of "
-            f"an image that is held out; all codes equally likely would take {uniformly:.1f}."
+            f"an image that was measured on, as the mean over images; all codes equally likely would take "
+            f"{uniformly:.1f} nats."
         )
         rows = np.asarray(drawn).reshape(ROWS, COLUMNS, *drawn.shape[1:])
         made[f"code_prior_{number}"] = plots.image_grid(rows), caption
     return made
-
-
-def like(source: Source | Streamed, count: int = 1) -> Batch:
-    """Black images of the source's size."""
-    return Batch(jnp.zeros((count, *source.shape)))
 
 
 @partial(jax.jit, static_argnames="prior")

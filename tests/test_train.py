@@ -61,10 +61,26 @@ def test_a_quantising_method_draws_its_images_from_a_prior_over_its_codes(traine
     drawn = list((folder / "figures").glob("code_prior_*.png"))
     assert len(drawn) == 1 and "a prior over the codes" in capsys.readouterr().out
     page = (folder / "report.html").read_text()
-    needs, most = re.search(r"needs ([\d.]+) nats .* would take ([\d.]+)\.", page).groups()
+    needs, most = re.search(r"needs ([\d.]+) nats .* would take ([\d.]+) nats\.", page).groups()
     assert 0 < float(needs) < float(most) == pytest.approx(4 * np.log(8), abs=0.05)
     losses = pd.read_csv(folder / "code_prior" / drawn[0].stem.split("_")[-1] / "history.csv")
     assert losses["step"].max() == 60
+
+
+def test_a_model_of_labels_has_a_page_too(trained, monkeypatch):
+    launch(
+        monkeypatch,
+        "--method",
+        "conditional_vae",
+        *TINY,
+        "--options",
+        "condition=label",
+        "classes=10",
+        "--out",
+        trained,
+    )
+    figures = {path.stem for path in (trained / "conditional_vae-digits" / "figures").iterdir()}
+    assert {"samples", "reconstructions"} <= figures and not any("code_prior" in name for name in figures)
 
 
 def test_load_run_rebuilds_what_was_trained(trained):
