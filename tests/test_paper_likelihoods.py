@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.paper import iwae, static_vae
-from experiments.paper.table import Setting
+from experiments.paper.table import Setting, falling
 from vaejax import Batch, InputError, build, train
 
 
@@ -74,7 +74,7 @@ def test_the_method_switches_at_its_step():
 
 def test_the_learning_rate_falls_to_0():
     """Adam's first steps are as long as the learning rate."""
-    method = iwae.falling(build("iwae", (4, 4, 1), "mlp_tanh", latents=2, width=8), 40)
+    method = falling(build("iwae", (4, 4, 1), "mlp_tanh", latents=2, width=8), 40)
     batch = Batch(np.ones((2, 4, 4, 1), np.float32))
     hyper = method.hyper._replace(learning_rate=1e-2)
 

@@ -17,15 +17,12 @@ It gave: not yet measured.
 
 import jax
 import numpy as np
-import optax
 from jaxtyping import Float
 
-from experiments.paper.table import Row, Setting
+from experiments.paper.table import Row, Setting, falling
 from vaejax.data import Source
-from vaejax.method import Method
 from vaejax.methods import build
 from vaejax.metrics.log_likelihood import log_likelihood_of_runs
-from vaejax.optimizers import skip_above
 from vaejax.sweep import grid
 
 ARMS = {"one latent": ("1x1", 80), "one latent, as deep": ("1x1+8/5", 80), "five latents": ("1x5", 16)}
@@ -60,12 +57,3 @@ def arm(
     images, samples = (100, 4) if setting.quick else (test.size, SAMPLES)
     measured = log_likelihood_of_runs(method, result.params, test, jax.random.key(0), samples=samples, images=images)
     return -np.asarray(measured["log_likelihood"], np.float64)
-
-
-def falling(method: Method, steps: int) -> Method:
-    """With a learning rate that falls to 0 along half a cosine."""
-
-    def optimizer(hyper):
-        return skip_above(hyper.skip_above, optax.adam(optax.cosine_decay_schedule(hyper.learning_rate, steps)))
-
-    return method._replace(optimizer=optimizer)

@@ -19,10 +19,9 @@ It gave: not yet measured.
 from collections.abc import Callable
 
 import jax
-import optax
 from tqdm import tqdm
 
-from experiments.paper.table import Row, Setting
+from experiments.paper.table import Row, Setting, falling
 from vaejax.data import Source
 from vaejax.method import Method
 from vaejax.methods import build
@@ -78,12 +77,3 @@ def switched(first: Method, second: Method, step: int) -> Method:
         return jax.lax.cond(now < step, of(first), of(second))
 
     return second._replace(loss=loss)
-
-
-def falling(method: Method, steps: int) -> Method:
-    """With a learning rate that falls to 0 along half a cosine."""
-
-    def optimizer(hyper):
-        return optax.adam(optax.cosine_decay_schedule(hyper.learning_rate, steps))
-
-    return method._replace(optimizer=optimizer)

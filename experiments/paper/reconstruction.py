@@ -16,10 +16,9 @@ It gave (2026-11-26, 2 cores, 15 minutes): PCA-30 13.87; the autoencoder 3.485 a
 
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Float
 
-from experiments.paper.table import Row, Setting
+from experiments.paper.table import Row, Setting, falling
 from vaejax.data import Source
 from vaejax.measure import measure
 from vaejax.methods import build
@@ -61,12 +60,7 @@ def pca_error(train: Float[np.ndarray, "N D"], test: Float[np.ndarray, "M D"]) -
 def network_errors(setting: Setting, train: Source, test: Source) -> Float[np.ndarray, " seeds"]:
     """The error of each seed."""
     steps, width = setting.steps(STEPS), (32, 16) if setting.quick else WIDTH
-    base = build("autoencoder", train.shape, "mlp_relu", latents=CODES, width=width)
-
-    def falling(hyper):
-        return optax.adam(optax.cosine_decay_schedule(hyper.learning_rate, steps))
-
-    method = base._replace(optimizer=falling)
+    method = falling(build("autoencoder", train.shape, "mlp_relu", latents=CODES, width=width), steps)
     runs = grid(method.hyper, SEEDS, learning_rate=1e-3)
     result = setting.fit("autoencoder", method, train, runs, steps=steps, batch_size=BATCH)
     table = measure(method, test, result.params, images=test.size)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import optax
 from tqdm import tqdm
 
 from experiments import script
@@ -82,6 +83,15 @@ class Setting(NamedTuple):
         if lost:
             raise InputError(f"{lost} of {runs.count} runs of {name} diverged, so there is nothing to compare")
         return result
+
+
+def falling(method: Method, steps: int) -> Method:
+    """The method with a learning rate that falls to 0 along half a cosine."""
+
+    def optimizer(hyper):
+        return method.optimizer(hyper._replace(learning_rate=optax.cosine_decay_schedule(hyper.learning_rate, steps)))
+
+    return method._replace(optimizer=optimizer)
 
 
 Protocol = Callable[[Setting], list[Row]]
