@@ -2,7 +2,7 @@
 
 python -m experiments.train --method vq_vae --source mnist --data-dir DIR
 python -m experiments.train --method denoising_autoencoder --options corruption=masking --hyper level=0,0.25,0.5
-python -m experiments.train --method conditional_vae --options condition=label classes=10 --network mlp
+python -m experiments.train --method conditional_vae --source digits --options condition=label classes=10
 
 `--hyper` takes numbers that the program is given (several of one name are a sweep, all of it one program); `--options`
 what the method's constructor takes. A name that the method doesn't know is answered with those that it does.
