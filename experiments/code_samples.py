@@ -55,9 +55,9 @@ def code_samples(
         drawn = generate_codes(run.method, params, prior, found, jax.random.key(0), black)
         uniformly = math.prod(grids.shape) * math.log(codes)
         caption = (
-            f"Images of codes from an autoregressive prior ({label}). It needs {nats.mean():.1f} nats for the codes of "
-            f"an image that was measured on, as the mean over images; all codes equally likely would take "
-            f"{uniformly:.1f} nats."
+            f"Images of codes from an autoregressive prior, trained afterwards ({label}). It needs {nats.mean():.1f} "
+            f"nats for the codes of an image that was measured on, as the mean over images; all codes equally likely "
+            f"would take {uniformly:.1f} nats."
         )
         rows = np.asarray(drawn).reshape(ROWS, COLUMNS, *drawn.shape[1:])
         made[f"code_prior_{number}"] = plots.image_grid(rows), caption

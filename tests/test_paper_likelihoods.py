@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments.paper import iwae, static_vae
@@ -47,14 +48,17 @@ def test_iwae_compares_two_models_of_the_same_steps(shared, tmp_path):
     assert (vae.low, vae.high, gain.low) == (85.8, 88.3, 1.0)
     np.testing.assert_allclose(gain.measured, vae.measured - weighted.measured)
     assert abs(gain.measured) > 1e-6 and 100 < weighted.measured < 600
-    made = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("vae", "iwae")]
-    assert [config["steps"] for config in made] == [20, 20] and made[0]["runs"] == made[1]["runs"]
+    runs = pd.read_csv(tmp_path / "vae_and_iwae" / "runs.csv")
+    assert runs["switch"].tolist() == [20, 16] and runs["seed"].nunique() == runs["learning_rate"].nunique() == 1
+    history = pd.read_csv(tmp_path / "vae_and_iwae" / "history.csv").pivot(index="step", columns="run", values="loss")
+    np.testing.assert_allclose(history.loc[10, 0], history.loc[10, 1], rtol=1e-6)
 
 
 def test_the_method_switches_at_its_step():
     """Before it the loss and the gradient are those of one sample, from there those of several."""
     one, many = (build("iwae", (4, 4, 1), "mlp_tanh", latents=2, width=8, samples=samples) for samples in (1, 5))
-    both = iwae.switched(one, many, 10)
+    both = iwae.switched(one, many)
+    both = both._replace(hyper=both.hyper._replace(switch=10))
     batch = Batch(jax.random.bernoulli(jax.random.key(0), 0.5, (6, 4, 4, 1)).astype(float))
     params = jax.jit(one.init)(jax.random.key(1), batch)
 

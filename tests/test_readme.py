@@ -4,10 +4,13 @@ import re
 import subprocess
 import sys
 
+from experiments.paper_tables import TABLES
 from tests.conftest import ROOT
 from vaejax import METHODS
 from vaejax.data import SOURCES
+from vaejax.distributions import LIKELIHOODS
 from vaejax.metrics import METRICS
+from vaejax.networks import NETWORKS
 
 README = (ROOT / "README.md").read_text()
 
@@ -29,6 +32,11 @@ def test_every_method_is_in_the_table_with_its_file():
 def test_every_metric_and_source_is_named():
     for name in (*METRICS, *SOURCES):
         assert re.search(rf"`{name}(PATH|DIR|[`.])", README), name
+
+
+def test_every_network_likelihood_and_paper_table_is_named():
+    for name in (*NETWORKS, *LIKELIHOODS, *TABLES):
+        assert f"`{name}`" in README, name
 
 
 def test_every_file_that_is_named_exists():

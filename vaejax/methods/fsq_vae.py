@@ -50,8 +50,8 @@ def fsq_vae(
     """An autoencoder of these networks with finite scalars, a grid [B, h, w, D] or one vector [B, D] for each image.
 
     `encode` gives `Codes`, with the `indices` of the codes. The parameters have the groups `encoder`, `decoder` and
-    `scale`. Metrics: `loss` and `reconstruction` per image; `perplexity`
-    of the batch's codes, from 1 to prod L: how many are in use.
+    `scale`. Metrics: `loss` and `reconstruction`, in nats per image; `perplexity` of the batch's codes, from 1 to
+    prod L: how many are in use.
 
     Args:
       levels: L, one for each of the D latents.

@@ -170,7 +170,7 @@ def sections(
     if tabs:
         blocks.append(Tabs(tabs))
     if "samples" in drawings:
-        blocks.append(Figure(drawings["samples"], f"Expected images of codes from the prior. {seed_note}"))
+        blocks.append(Figure(drawings["samples"], f"Expected images of codes from the prior of training. {seed_note}"))
     blocks += more
     interval = "Line: mean over seeds; band: 95 % t-interval; dots: runs."
     measures: list[Block] = [Figure(drawings["metrics"], interval)]
