@@ -16,7 +16,10 @@ Sohn et al.'s p(y | x, z), and what `conditional_vae` makes.
 Departures: the prior sees the observed pixels, where the tutorial's also sees the baseline's guess of the others; a
 fixed number of epochs (EPOCHS), where the tutorial stops by the loss of the test images.
 
-It gave: not yet measured.
+It gave (2026-11-26, 2 cores, 23 minutes, the mean of two seeds): with 1, 2 and 3 quadrants observed, the network 98.4,
+61.6 and 25.6; the CVAE's bound 71.0, 50.1 and 23.8, and by importance sampling 66.6, 46.6 and 21.7; with a decoder that
+sees the observed pixels 68.4, 47.3 and 21.5, and by importance sampling 65.0, 44.9 and 20.5. Seeds differ by 0.7 at
+most.
 """
 
 from functools import partial
