@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.timing import Quartiles
+from experiments.speed.timing import Quartiles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

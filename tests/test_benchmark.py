@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import vaejax
-from experiments import benchmark, originals, ours, script, timing
-from experiments.benchmark import PAPER, SMALL, STEPS, Model
+from experiments import benchmark, script
+from experiments.speed import metrics, originals, ours, timing, training
+from experiments.speed.setting import INSTALL, PAPER, SMALL, Model, Setting, check, flops, notes
+from experiments.speed.timing import Compared, Contender, Failed, Quartiles, Timing, Took
 from experiments.tables import Table, figure, record, shown, text
-from experiments.timing import Compared, Contender, Failed, Quartiles, Timing, Took
 
 TINY = {"conv": Model("conv", 32, 4, batch=8), "mlp": Model("mlp", 28, 16, batch=8)}
 
@@ -29,10 +30,10 @@ def setting(**options):
         "rounds": 1, "seconds": 0.0, "quick": True, "machine": {"backend": "cpu"}, "folder": Path(),
         "torch": True, "data_dir": None, "say": lambda _: None,
     }  # fmt: skip
-    return benchmark.Setting(**values | options)
+    return Setting(**values | options)
 
 
-PRODUCT = timed(benchmark.PRODUCT.name, 1e9, 1e9, 1e9)
+PRODUCT = timed(training.PRODUCT.name, 1e9, 1e9, 1e9)
 TIMINGS = timed("PyTorch, plain", 1, 2, 4), timed("PyTorch, b", 2, 4, 5), timed("ours", 6, 8, 5), PRODUCT
 FOUND = Compared(
     {one.name: one for one in TIMINGS},
@@ -57,7 +58,7 @@ def exported(tmp_path_factory):
 @pytest.mark.parametrize("form", ["plain", "channels_last"])
 def test_pytorch_computes_the_same_loss_from_the_same_weights(name, form, exported):
     pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'vaejax[bench]'")
-    from experiments import rival
+    from experiments.speed import rival
 
     path, loss = exported(TINY[name])
     advance, facts = rival.train(path, **TINY[name]._asdict(), form=form)
@@ -79,10 +80,10 @@ def test_a_split_batch_trains_the_same_model(split, exported, monkeypatch):
 def test_the_flop_are_those_of_the_layers():
     convolutions = 32**2 * 16 * 32 + 16**2 * 16 * 32 * 32 + 8**2 * 16 * 32 * 64 + 4**2 * 16 * 64 * 64
     dense = 2 * 1024 * 256 + 256 * 20 + 10 * 256
-    assert benchmark.flops(PAPER) == 3 * 2 * 64 * (2 * convolutions + dense)
+    assert flops(PAPER) == 3 * 2 * 64 * (2 * convolutions + dense)
 
 
-@pytest.mark.parametrize("model", [*STEPS, SMALL], ids=str)
+@pytest.mark.parametrize("model", [*training.STEPS, SMALL], ids=str)
 def test_every_weight_is_used_as_often_as_it_has_places(model):
     shape = (model.side, model.side, 1)
     method = vaejax.build("beta_vae", shape, model.network, width=model.width)
@@ -94,32 +95,32 @@ def test_every_weight_is_used_as_often_as_it_has_places(model):
         number = int(layer.rpartition("_")[2])
         side = model.side // 2 ** (number + 1) if half == "encoder" else 4 * 2**number
         products += (part == "kernel") * math.prod(leaf.shape) * (side**2 if "Conv" in layer else 1)
-    assert benchmark.flops(model) == 6 * model.batch * products
+    assert flops(model) == 6 * model.batch * products
 
 
 def test_ratios_are_taken_within_rounds():
-    rival = benchmark.best(FOUND)
+    rival = training.best(FOUND)
     assert rival is not None and rival.name == "PyTorch, b"
     assert timing.ratio(FOUND.timings["ours"], rival) == timing.quartiles([3, 2, 1])
     assert timing.quartiles([1, 2, 3, 4, 5]) == Quartiles(2, 3, 4)
     one = FOUND.timings["ours"]
     assert one.compiling == pytest.approx(9 - 10 / 6) and one.cpu == 3 / 60 and one.memory == 7
-    rows = benchmark.results(FOUND, 1e8)
+    rows = training.results(FOUND, 1e8)
     assert [row[0] for row in rows] == ["PyTorch, plain", "PyTorch, b", "ours"]
     assert rows[2][2].median == 2 and rows[2][3] == pytest.approx(60) and rows[0][-1] is None
-    (row,) = benchmark.results(Compared({"slow": timed("slow", 1)}, {}, 0.0), 1e8, FOUND)
+    (row,) = training.results(Compared({"slow": timed("slow", 1)}, {}, 0.0), 1e8, FOUND)
     assert row[2].median == 1 / 4 and row[3] == pytest.approx(10)
 
 
 def test_without_pytorch_there_is_no_ratio_and_a_line_says_why():
     alone = Compared({"ours": FOUND.timings["ours"], PRODUCT.name: PRODUCT}, {}, 0.0)
-    assert benchmark.results(alone, 1e8)[0][2] is None
-    assert benchmark.notes([alone], setting(torch=False)) == [benchmark.INSTALL]
-    assert benchmark.rivals(PAPER, "", setting(torch=False)) == []
+    assert training.results(alone, 1e8)[0][2] is None
+    assert notes([alone], setting(torch=False)) == [INSTALL]
+    assert training.rivals(PAPER, "", setting(torch=False)) == []
 
 
 def test_a_reader_is_told_what_failed_and_who_else_was_there():
-    assert benchmark.notes([FOUND], setting()) == [
+    assert notes([FOUND], setting()) == [
         "left out: PyTorch, c: too slow",
         "others took 50 % of the cores, on this machine or on its host: measure again when they are done",
     ]
@@ -129,8 +130,8 @@ def test_a_reader_is_told_what_failed_and_who_else_was_there():
 def test_another_loss_is_refused(loss):
     found = Compared({"PyTorch": timed("PyTorch", 1, loss=loss), "ours": timed("ours", 1)}, {}, 0.0)
     with pytest.raises(Failed, match="nothing to compare"):
-        benchmark.check(found, 100.0, setting())
-    benchmark.check(Compared({"PyTorch": timed("PyTorch", 1, loss=100.0005)}, {}, 0.0), 100.0, setting())
+        check(found, 100.0, setting())
+    check(Compared({"PyTorch": timed("PyTorch", 1, loss=100.0005)}, {}, 0.0), 100.0, setting())
 
 
 CONTENDERS = """
@@ -261,7 +262,7 @@ def test_bad_input_is_one_line_and_exit_code_2(monkeypatch, tmp_path, capsys, ar
 
 def test_the_metrics_are_measured(monkeypatch, tmp_path, capsys):
     some = {name: originals.ORIGINALS[name] for name in ("mig", "irs")}
-    monkeypatch.setattr(benchmark, "ORIGINALS", some)
+    monkeypatch.setattr(metrics, "ORIGINALS", some)
     launch(monkeypatch, "metrics", "--quick", "--rounds", 1, "--out", tmp_path)
     assert "at best 1 GFLOP/s" in capsys.readouterr().out
     (table,) = json.loads((tmp_path / "metrics.json").read_text())["tables"]
@@ -280,9 +281,9 @@ def test_a_metric_with_another_value_gets_no_ratio(monkeypatch):
                 for who, wall, said in (("original", 4.0, theirs), ("vaejax", 2.0, ours))]  # fmt: skip
         return Compared({one.name: one for one in pair}, {}, 0.0)
 
-    monkeypatch.setattr(benchmark, "score", found)
-    monkeypatch.setattr(benchmark, "ORIGINALS", dict.fromkeys(("mig", "irs")))
-    (table,) = benchmark.metrics(setting())
+    monkeypatch.setattr(metrics, "score", found)
+    monkeypatch.setattr(metrics, "ORIGINALS", dict.fromkeys(("mig", "irs")))
+    (table,) = metrics.metrics(setting())
     assert [row[3] and row[3].median for row in table.rows[:2]] == [None, 2] and table.rows[2][3] is None
     assert table.notes == ["mig: no ratio, for mig differs by 0.1, more than 0.001"]
 
@@ -297,7 +298,7 @@ def test_originals_have_the_values_of_the_metrics(name):
     tidy = vaejax.metrics.scores(*arrays, jax.random.key(0), sizes=vaejax.metrics.Sizes(**sizes), metrics=(name,))
     found = tidy.set_index("metric")["value"]
     for key, value in originals.ORIGINALS[name](model).items():
-        assert found[key] == pytest.approx(value, abs=benchmark.tolerance(name, value, 300))
+        assert found[key] == pytest.approx(value, abs=metrics.tolerance(name, value, 300))
 
 
 def test_the_command_line_explains_itself():

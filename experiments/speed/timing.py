@@ -5,7 +5,7 @@ when they are done; it may return a dictionary. `facts` says what the driver has
 be a multiple (1 if not given), `units`, how many things one step advances (1 if not given), and `fixed`, if n has to be
 `stride` always. Every contender runs in
 
-    python -m experiments.timing MODULE:FUNCTION ARGUMENTS_AS_JSON
+    python -m experiments.speed.timing MODULE:FUNCTION ARGUMENTS_AS_JSON
 
 so that its devices and threads can be set before anything is imported, and its memory is its own. The driver writes n
 to its input and reads what it took. All contenders take turns, A B C A B C ..., so that whatever else happens on the
@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LONGEST = 600.0  # seconds that a contender may take for one answer
 QUIET = 0.05  # of the cores may be taken by other processes, or by other machines on the same host
 
@@ -130,7 +130,7 @@ class Worker:
     def __init__(self, contender: Contender):
         self.contender = contender
         self.log = tempfile.TemporaryFile("w+")
-        command = [sys.executable, "-m", "experiments.timing", contender.target, json.dumps(contender.arguments)]
+        command = [sys.executable, "-m", "experiments.speed.timing", contender.target, json.dumps(contender.arguments)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.log, "text": True}
         env = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"} | contender.env  # compiling is measured too
         self.processes = [subprocess.Popen(command, cwd=ROOT, env=env, **pipes) for _ in range(contender.copies)]
@@ -295,7 +295,7 @@ def ceilings(seconds: float) -> dict[str, Any]:
 
     Also jax's backend and the device's kind.
     """
-    contenders = [Contender(kind, "experiments.timing:ceiling", {"kind": kind}) for kind in ("product", "copy")]
+    contenders = [Contender(kind, "experiments.speed.timing:ceiling", {"kind": kind}) for kind in ("product", "copy")]
     found = compare(contenders, rounds=5, seconds=seconds)
     if found.failed:
         raise Failed("; ".join(found.failed.values()))

@@ -1,4 +1,4 @@
-"""What the benchmark measures of vaejax: contenders (see experiments/timing.py), each for a process of its own.
+"""What the benchmark measures of vaejax: contenders (see `timing`), each for a process of its own.
 
 `jax` and `vaejax` are imported inside the functions: a contender sets the number of devices first.
 """
@@ -277,12 +277,12 @@ def score(name: str, runs: int, cores: int, **sizes: int) -> Contending:
     """A contender: one metric of the suite, of so many models' codes at once.
 
     Args:
-      sizes: those of `experiments.originals.model`, whose first model the originals score.
+      sizes: those of `experiments.speed.originals.model`, whose first model the originals score.
     """
     use_devices(cores)
     import jax
 
-    from experiments import originals
+    from experiments.speed import originals
     from vaejax.metrics import Sizes, scores, suite
 
     models = [originals.model(run, **sizes) for run in range(runs)]

@@ -119,7 +119,7 @@ def train(
     """A contender: steps of so many models, one model after the other.
 
     Args:
-      path: images, weights and noise, as `experiments.ours.export` writes them.
+      path: images, weights and noise, as `experiments.speed.ours.export` writes them.
       form: words of `channels_last` and `compiled`; anything else is plain PyTorch.
       threads: of the CPU; 0 for all cores.
     """

@@ -276,7 +276,7 @@ ORIGINALS: dict[str, Callable[[Model], Values]] = {
 
 
 def score(name: str, **sizes: int) -> tuple[Callable[[int], dict[str, Any]], dict[str, Any]]:
-    """A contender: one of ORIGINALS, of the first of the models that `experiments.ours.score` has."""
+    """A contender: one of ORIGINALS, of the first of the models that `experiments.speed.ours.score` has."""
     import warnings
 
     import scipy.linalg  # noqa: F401  (before anything is timed)
