@@ -54,7 +54,7 @@ def arm(
     width, blocks = ((16, 8), blocks.replace("5", "2").replace("8", "2")) if setting.quick else (WIDTH, blocks)
     method = falling(build("hierarchical_vae", train.shape, latents=latents, width=width, blocks=blocks), steps)
     runs = grid(method.hyper, SEEDS, learning_rate=1e-3, anneal_steps=steps / 10)
-    result = setting.fit(name.replace(" ", "_"), method, train, runs, steps=steps, batch_size=BATCH)
+    result = setting.fit(name.replace(",", "").replace(" ", "_"), method, train, runs, steps=steps, batch_size=BATCH)
     images, samples = (100, 4) if setting.quick else (test.size, SAMPLES)
     measured = log_likelihood_of_runs(method, result.params, test, jax.random.key(0), samples=samples, images=images)
     return -np.asarray(measured["log_likelihood"], np.float64)
