@@ -12,8 +12,8 @@ Departures: Sønderby et al. train for 2,000 epochs, and theirs are networks of 
 latents. Five latents also come with more blocks between them, so the difference is not due to stochastic layers alone:
 one latent with as many blocks in both directions ("1x1+8/5") is reported beside it.
 
-It gave (2026-11-26, 2 cores, 42 minutes, nats, two seeds each): one latent 89.56 and 89.49, one latent as deep 86.94 and
-86.79, five latents 83.86 and 83.96. So five are 5.6 nats better than one, and 3.0 nats better than one as deep.
+It gave (2026-11-26, 2 cores, 42 minutes, nats, two seeds each): one latent 89.56 and 89.49, one latent as deep 86.94
+and 86.79, five latents 83.86 and 83.96. So five are 5.6 nats better than one, and 3.0 nats better than one as deep.
 """
 
 import jax
