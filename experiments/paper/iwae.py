@@ -16,9 +16,11 @@ default 1e-8, not 1e-4; images are drawn with replacement; inputs are not centre
 It gave: not yet measured.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import optax
 from tqdm import tqdm
 
 from experiments.paper.table import Row, Setting, falling
@@ -74,13 +76,19 @@ def sized(setting: Setting, train: Source, samples: int) -> Method:
 
 
 def switched(first: Method, second: Method) -> Method:
-    """The first method's loss before step `hyper.switch`, the second's from there; all else is common to both."""
+    """The first method's loss before step `hyper.switch`, the second's from there; all else is common to both.
+
+    Gradients are taken inside the branches. Outside, what each of them keeps for its own would be made by both.
+    """
 
     def loss(params, hyper, batch, key, step):
-        return jax.lax.cond(
-            step < hyper.switch,
-            lambda: first.loss(params, first.hyper, batch, key, step),
-            lambda: second.loss(params, second.hyper, batch, key, step),
-        )
+        here = jax.lax.stop_gradient(params)
+
+        def of(method: Method) -> Callable:
+            slope = jax.value_and_grad(method.loss, has_aux=True)
+            return lambda: slope(here, method.hyper, batch, key, step)
+
+        (value, metrics), slope = jax.lax.cond(step < hyper.switch, of(first), of(second))
+        return value + optax.tree.vdot(slope, optax.tree.sub(params, here)), metrics
 
     return second._replace(hyper=Hyper(), loss=loss)
