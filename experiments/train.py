@@ -178,19 +178,26 @@ def named(run: Run, runs: Runs) -> Run:
     return run._replace(table=run.table.assign(setting=settings))
 
 
+HEADLINES = {  # metric -> 1 where more is better, -1 where less is; what it is called, and its unit
+    "accuracy": (1, "accuracy", ""),
+    "elbo": (1, "ELBO", " nats per image"),
+    "reconstruction": (-1, "reconstruction term", " nats per image"),
+}
+
+
 def answer(table: pd.DataFrame, run: Run) -> str:
-    """One sentence: what came out, at the setting with the best ELBO or reconstruction."""
+    """One sentence: what came out, at the setting with the best accuracy, ELBO or reconstruction."""
     measured = set(table["metric"])
-    metric, sign = ("elbo", 1) if "elbo" in measured else ("reconstruction", -1)
+    metric = next(name for name in HEADLINES if name in measured)
+    sign, what, unit = HEADLINES[metric]
     means = table[(table["metric"] == metric) & np.isfinite(table["value"])].groupby("setting")["value"].mean()
     if not len(means):
         return "Every run diverged; a smaller learning rate may help."
     best = (sign * means).idxmax()
     others = f", the best of {len(means)} settings" if len(means) > 1 else ""
-    what = "ELBO" if metric == "elbo" else "reconstruction term"
     return (
-        f"After {run.config['steps']:,} steps the {what} is {means[best]:.1f} nats per image ({best}{others}), "
-        f"mean over {run.config['seeds']} seed{'s' if run.config['seeds'] > 1 else ''}."
+        f"After {run.config['steps']:,} steps the {what} is {means[best]:{'.1f' if unit else '.3f'}}{unit} ({best}"
+        f"{others}), mean over {run.config['seeds']} seed{'s' if run.config['seeds'] > 1 else ''}."
     )
 
 

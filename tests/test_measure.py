@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaejax import Batch, InputError, build, fit, grid, measure, metrics
+from vaejax import Batch, InputError, apply, build, fit, grid, measure, metrics
 from vaejax.data import load
 from vaejax.measure import examples
 
@@ -69,6 +69,29 @@ def test_the_last_batch_is_not_counted_twice():
     remade = method.decode(first, method.encode(first, Batch(x)).mean).mean
     np.testing.assert_allclose(table.loc[0, "squared_error"], ((x - remade) ** 2).sum(axis=(1, 2, 3)).mean(), rtol=1e-5)
     assert set(table.columns) == {"reconstruction", "squared_error", "active_units"}  # no KL, no ELBO, no factors
+
+
+def test_accuracy_is_of_the_images_with_a_label():
+    """150 images in batches of 100, of which every third has no label; a run of NaN has no accuracy."""
+    digits = load("digits")._replace(size=150)
+    label = np.asarray(digits.at(digits.data, jnp.arange(150)).label)
+    known = np.arange(150) % 3 > 0
+    kept = digits._replace(at=lambda data, index: hidden(digits.at(data, index), index))
+    method = build("stacked_classifier", (8, 8, 1), latents=8, width=(16,))
+    first = digits.at(digits.data, jnp.arange(2))
+    params = jax.vmap(lambda key: method.init(key, first))(jax.random.split(jax.random.key(0), 2))
+    broken = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), params)
+    table = measure(method, kept, broken).pivot(index="run", columns="metric", values="value")
+    one = jax.tree.map(lambda leaf: leaf[0], params)
+    answers = np.asarray(apply.classify(method, one, digits.at(digits.data, jnp.arange(150)))).argmax(axis=1)
+    right = (answers == label)[known]
+    assert 0 < right.mean() < 1 and right.mean() != (answers == label).mean()
+    np.testing.assert_allclose(table["accuracy"], [right.mean(), np.nan], rtol=1e-6)
+
+
+def hidden(batch, index):
+    """The batch, without the label of every third image."""
+    return batch._replace(label=jnp.where(index % 3 > 0, batch.label, -1))
 
 
 def test_a_diverged_run_is_nan_and_not_zero(trained):

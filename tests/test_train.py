@@ -83,6 +83,15 @@ def test_a_model_of_labels_has_a_page_too(trained, monkeypatch):
     assert {"samples", "reconstructions"} <= figures and not any("code_prior" in name for name in figures)
 
 
+def test_a_classifier_is_judged_by_its_accuracy(trained, monkeypatch):
+    quick = ["--network", "mlp_relu", "--hyper", "pretrain_steps=0", "learning_rate=0.01", "--name", "classes"]
+    launch(monkeypatch, "--method", "stacked_classifier", *TINY[:2], *TINY[4:], *quick, "--out", trained)
+    results = pd.read_csv(trained / "classes" / "results.csv").set_index(["run", "metric"])["value"]
+    accuracy = results[:, "accuracy"].mean()
+    page = (trained / "classes" / "report.html").read_text()
+    assert accuracy > 0.3 and f"the accuracy is {accuracy:.3f} (" in page and "those of its pre-training" in page
+
+
 def test_load_run_rebuilds_what_was_trained(trained):
     run = load_run(trained / "plain")
     source = run.source("test")

@@ -1,4 +1,4 @@
-"""What is measured of trained runs: ELBO and its terms, KL per latent, active units, reconstruction error, MIG.
+"""What is measured of trained runs: ELBO and its terms, KL per latent, active units, squared error, MIG, accuracy.
 
 Everything is per image, in nats, over the images of the source that is given (its test split, where it has one), with
 the same images and the same noise for every run.
@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from vaejax.conditions import check_classes, unconditioned
 from vaejax.data.source import Factors, Source, Streamed, example, examples, stored_labels
 from vaejax.method import Method, Params
+from vaejax.methods.stacked_classifier import log_probabilities
 from vaejax.metrics.mig import mutual_information_gap
 from vaejax.objectives import rate, reconstruction, squared_error
 from vaejax.priors import has_density
@@ -43,7 +44,8 @@ def measure(
     `elbo`, `reconstruction` (-log p(x | z)), `kl` and `kl_latent_J` in nats per image, one noise sample per image (no
     `kl_latent_J` where a prior or a posterior is not independent in its latents; `kl` is then estimated at that
     sample); `squared_error` per image, of the mean reconstruction from the mean code; `active_units`, how many codes
-    vary (variance of the posterior mean over images > 0.01); `mig` where the source has ground-truth factors. A
+    vary (variance of the posterior mean over images > 0.01); `mig` where the source has ground-truth factors;
+    `accuracy`, the share of images with a label that are classified right, where the method has learned to. A
     deterministic autoencoder has no `elbo` and no `kl`. The condition of a conditional model is no part of its code.
 
     Args:
@@ -91,6 +93,10 @@ def _measure(method, at, count, size, mesh, params, shared) -> dict[str, Float[A
                 "squared_error": squared_error(method.decode(params, posterior.mean), batch.x),
                 "mean": unconditioned(posterior).mean,
             }
+            if "classifier" in params and batch.label is not None:
+                log_p = log_probabilities(params["classifier"], posterior.mean)
+                right = jnp.where(jnp.isfinite(log_p).all(axis=-1), log_p.argmax(axis=-1) == batch.label, jnp.nan)
+                values |= {"right": right, "labelled": batch.label >= 0}
             prior = None if method.prior is None else method.prior(params, batch)
             if prior is not None and has_density(posterior) and has_density(prior):
                 nats = rate(posterior, prior, z)
@@ -103,7 +109,10 @@ def _measure(method, at, count, size, mesh, params, shared) -> dict[str, Float[A
         per_image = {name: value.reshape(-1, *value.shape[2:])[:count] for name, value in per_batch.items()}
         mean = per_image.pop("mean")
         factors = per_image.pop("factors", None)
+        labelled, right = per_image.pop("labelled", None), per_image.pop("right", None)
         values = {name: value.mean(axis=0) for name, value in per_image.items()}
+        if labelled is not None and right is not None:
+            values["accuracy"] = jnp.where(labelled, right, 0.0).sum() / labelled.sum()
         if "kl" in values:
             values = {"elbo": -values["reconstruction"] - values["kl"], **values}
         values["active_units"] = jnp.where(jnp.isfinite(mean).all(), (mean.var(axis=0) > ACTIVE).sum(), jnp.nan)

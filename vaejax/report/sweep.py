@@ -23,7 +23,7 @@ from vaejax.report import Block, Figure, Section, Table, Tabs, write
 from vaejax.report.tables import short
 from vaejax.run import Run
 
-MEASURES = ("elbo", "reconstruction", "kl", "active_units", "squared_error", "mig")
+MEASURES = ("accuracy", "elbo", "reconstruction", "kl", "active_units", "squared_error", "mig")
 PICTURES = 10  # images a row
 CURVES = 9  # losses drawn, at most
 RANGE = np.linspace(-2, 2, 9)  # of a traversal, in standard deviations of the prior
@@ -164,9 +164,10 @@ def sections(
         if traversal(value) in drawings
     }
     seed_note = "For every value, the seed whose ELBO is nearest the median."
-    blocks: list[Block] = [
-        Figure(drawings["reconstructions"], f"Images that were measured on, and what is made of them. {seed_note}")
-    ]
+    remade = f"Images that were measured on, and what is made of them. {seed_note}"
+    if "accuracy" in set(table["metric"]):
+        remade += " A classifier's decoders are those of its pre-training, so they no longer fit its codes."
+    blocks: list[Block] = [Figure(drawings["reconstructions"], remade)]
     if tabs:
         blocks.append(Tabs(tabs))
     if "samples" in drawings:

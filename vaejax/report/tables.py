@@ -19,6 +19,7 @@ from vaejax.errors import InputError, choose
 
 SYMBOLS = {"beta": "β", "gamma": "γ", "lambda_": "λ", "learning_rate": "learning rate"}
 LABELS = {  # what a metric is called in figures and tables, with its unit; others are shown by their own name
+    "accuracy": "Accuracy (0 to 1)",
     "elbo": "ELBO (nats/image)",
     "loss": "Loss (nats/image)",
     "reconstruction": "Reconstruction (nats/image)",
