@@ -13,7 +13,9 @@ are the same model. STEPS steps of 100 images, where the paper has 3,280 epochs 
 falls from RATE to 0 along half a cosine, where the paper has eight stages from 1e-3 to 1e-4. Adam's epsilon is its
 default 1e-8, not 1e-4; images are drawn with replacement; inputs are not centred. One seed.
 
-It gave: not yet measured.
+It gave (2026-11-26, 2 cores, 51 minutes): the VAE 89.31, which is 1.0 nats above the band, and the IWAE 87.80, which is
+1.50 lower. The VAE has had 150,000 updates, where the paper has 9.8 million. With batches of 20 as many updates come as
+far (a bound of 103.4 after 32,000 at 1e-3; with batches of 100 at 2e-3, 103.5 after 28,000) and take less time.
 """
 
 from collections.abc import Callable
