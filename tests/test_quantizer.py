@@ -10,7 +10,7 @@ import pytest
 
 from tests.test_networks import parameters
 from vaejax import InputError, build, fit, grid, measure, train
-from vaejax.data import load
+from vaejax.data import arrays, load
 from vaejax.networks import network, quantizer
 from vaejax.objectives import log_weight, reconstruction
 
@@ -326,7 +326,8 @@ def test_fsq_vae_encodes_to_codes_with_their_indices_and_its_gradients_reach_eve
     codebook = quantizer.scalar_codebook((5, 4, 3))
     np.testing.assert_allclose(posterior.mean, codebook[np.asarray(posterior.indices)], rtol=1e-6)
     gradients, metrics = compiled_loss(method)(params, method.hyper, batch(), jax.random.key(0))
-    assert min(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(gradients)) > 0
+    networks = gradients["encoder"], gradients["decoder"]  # the averages begin as this batch's
+    assert min(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(networks)) > 0
     nats = distortion(method)(params, posterior.mean, batch().x).mean()
     np.testing.assert_allclose(metrics["loss"], nats, rtol=1e-5)
     share = np.bincount(np.asarray(posterior.indices).ravel()) / posterior.indices.size
@@ -375,3 +376,17 @@ def test_small_outputs_of_the_encoder_use_many_finite_scalars_from_the_start():
     method = built("fsq_vae")
     _, metrics = compiled_loss(method)(started(method).params, method.hyper, batch(), jax.random.key(0))
     assert metrics["perplexity"] > 8
+
+
+def test_finite_scalars_do_not_collapse_on_images_that_are_mostly_black():
+    """They would where a batch isn't normalised: everything is pushed to be darker, and so to the end of every tanh."""
+    image = np.zeros((64, 16, 16, 1), np.float32)
+    for number, (row, column) in enumerate(np.random.default_rng(0).integers(0, 12, (64, 2))):
+        image[number, row : row + 4, column : column + 4] = 1
+    source = arrays("squares", image)
+    method = build("fsq_vae", source.shape, "residual", latents=3, width=16, levels=(8, 5, 5))
+    result = fit(method, source, grid(method.hyper, 2, learning_rate=3e-3), steps=200, batch_size=32)
+    blank = -16 * np.log(16 / 256) - 240 * np.log(240 / 256)  # nats of the same grey for all pixels
+    assert (result.history["loss"][:, -1] < blank / 3).all() and (result.history["perplexity"][:, -1] > 4).all()
+    table = measure(method, source, result.params).pivot(index="run", columns="metric", values="value")
+    np.testing.assert_allclose(table["reconstruction"], result.history["loss"][:, -1], atol=0.15 * blank)

@@ -6,11 +6,12 @@ in nats per image. Latent d has L_d levels, so that there are prod L_d codes at 
 codebook to learn; o is 1/2 for even L and 0 for odd L, and s makes f(0) = 0. Rounding passes its gradient straight
 through to f. There is no commitment and nothing to restart.
 
-The prior over codes is uniform, as in `vq_vae`. Departures: z is what the encoder gives, shifted and scaled by a
-learned number each for every latent, which begin so that z has mean 0 and variance 1 over the first batch (as in
-Kingma & Dhariwal 2018, "Glow", section 3.1): from small z all codes would be 0, and a decoder of rectified units
-without biases has no gradient there. s = artanh(2 o / (L - 1)), where the paper's listing has a tangent, with which
-f(0) is not 0. At least 3 levels, because with 2 and f(0) = 0 both bins lie where tanh is flat.
+The prior over codes is uniform, as in `vq_vae`. Departures: z is what the encoder gives, batch-normalised (Ioffe &
+Szegedy 2015) without a learned scale: over all places of a batch in training, by moving averages of those statistics
+otherwise. Small z would make all codes 0, where a decoder of rectified units without biases has no gradient; and what
+is the same for all places, such as that most of an image is black, would push all codes to one end, where tanh is flat.
+s = artanh(2 o / (L - 1)), where the paper's listing has a tangent, with which f(0) is not 0. At least 3 levels, because
+with 2 and f(0) = 0 both bins lie where tanh is flat. Adam's epsilon is 1e-5.
 """
 
 import math
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 from vaejax.distributions import Bernoulli, Delta, Family
 from vaejax.errors import InputError
@@ -35,7 +37,10 @@ from vaejax.networks.quantizer import (
 )
 from vaejax.objectives import reconstruction
 
-LEAST = 1e-3  # standard deviation of what the encoder gives, so that a constant is not scaled up
+LEAST = 1e-6  # added to the variance of what the encoder gives
+DECAY = 0.99  # of the moving averages
+EPSILON = 1e-5  # of Adam: what normalisation takes out again has no gradient but rounding, which should not move it
+GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "scale": "scale"}
 
 
 class Hyper(NamedTuple):
@@ -69,30 +74,42 @@ def fsq_vae(
         z = base.encode(params, batch).mean
         if z.shape[-1] != len(levels):
             raise InputError(f"{len(levels)} levels {levels} are for {len(levels)} latents, not {z.shape[-1]}")
-        z = z.reshape(-1, len(levels))
-        return {**params, "scale": {"shift": z.mean(axis=0), "gain": 1 / jnp.maximum(z.std(axis=0), LEAST)}}
-
-    def codes(params, batch):
-        z = base.encode(params, batch).mean
-        return finite_scalars((z - params["scale"]["shift"]) * params["scale"]["gain"], levels)
+        return {**params, "scale": statistics(z)}
 
     def encode(params, batch):
-        found = codes(params, batch)
+        found = finite_scalars(normalised(base.encode(params, batch).mean, params["scale"]), levels)
         return Codes(found, scalar_indices(found, levels))
 
     def loss(params, hyper, batch, key, step):
         del hyper, key, step
-        found = codes(params, batch)
+        z = base.encode(params, batch).mean
+        scale = statistics(z)
+        found = finite_scalars(normalised(z, scale), levels)
         loss = reconstruction(base.decode(params, found), batch.x).mean()
         indices = scalar_indices(jax.lax.stop_gradient(found), levels)
         spread = perplexity(counted(indices, math.prod(levels)))
-        return loss, {"loss": loss, "reconstruction": loss, "perplexity": spread}
+        away = optax.tree.sub(params["scale"], jax.lax.stop_gradient(scale))
+        metrics = {"loss": loss, "reconstruction": loss, "perplexity": spread}
+        return loss + 0.5 * optax.tree.norm(away, squared=True), metrics
 
     def prior(params, batch):
         like: Any = jax.eval_shape(encode, params, batch)
         return UniformCodes.on(jnp.asarray(scalar_codebook(levels)), like.mean.shape)
 
     def optimizer(hyper):
-        return optax.adam(hyper.learning_rate)
+        return optax.multi_transform(
+            {"autoencoder": optax.adam(hyper.learning_rate, eps=EPSILON), "scale": optax.sgd(1 - DECAY)}, GROUPS
+        )
 
     return Method(Hyper(), init, loss, encode, base.decode, optimizer, prior)
+
+
+def statistics(z: Float[Array, "*places D"]) -> dict[str, Float[Array, " D"]]:
+    """Mean and variance over all places."""
+    z = z.reshape(-1, z.shape[-1])
+    return {"mean": z.mean(axis=0), "variance": z.var(axis=0)}
+
+
+def normalised(z: Float[Array, "*places D"], scale: dict[str, Float[Array, " D"]]) -> Float[Array, "*places D"]:
+    """z with these statistics made 0 and 1."""
+    return (z - scale["mean"]) / jnp.sqrt(scale["variance"] + LEAST)
