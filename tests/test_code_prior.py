@@ -120,7 +120,10 @@ def test_it_learns_a_pattern_down_to_its_entropy():
     method, source = prior(), stripes()
 
     def train_it(data):
-        sample = lambda data, key: source.sample(data, key, 16)  # noqa: E731
+
+        def sample(data, key):
+            return source.sample(data, key, 16)
+
         hyper = method.hyper._replace(learning_rate=1e-2)
         state = train.init(method, hyper, jax.random.key(0), sample(data, jax.random.key(0)))
         state, metrics = train.train(method, sample, 300, hyper, data, state)

@@ -254,7 +254,9 @@ def test_a_gradient_above_the_limit_changes_nothing_and_others_are_adams():
 
 def test_a_run_with_a_low_limit_stays_where_it_was():
     method = built("1x1")
-    sample = lambda data, key: DIGITS.sample(data, key, 8)  # noqa: E731
+
+    def sample(data, key):
+        return DIGITS.sample(data, key, 8)
 
     def run(limit):
         hyper = method.hyper._replace(skip_above=limit)

@@ -105,7 +105,10 @@ def test_a_code_of_two_factors_costs_disentanglement_alone():
 
 def test_a_factor_in_halves_costs_completeness_alone():
     """One code tells values 0 and 1 from the rest, another 0 and 2."""
-    halves = lambda factors: np.c_[factors[:, 0], factors[:, 1] // 2, factors[:, 1] % 2]  # noqa: E731
+
+    def halves(factors):
+        return np.c_[factors[:, 0], factors[:, 1] // 2, factors[:, 1] % 2]
+
     found = known(halves)
     assert found["disentanglement"] == pytest.approx(1, abs=1e-3)
     assert found["completeness"] < 0.85

@@ -53,7 +53,10 @@ def learned(method, source, steps, hyper):
     def one(hyper):
         batch = source.sample(source.data, jax.random.key(0), 40)
         state = train.init(method, hyper, jax.random.key(0), batch)
-        sample = lambda data, key: source.sample(data, key, 40)  # noqa: E731
+
+        def sample(data, key):
+            return source.sample(data, key, 40)
+
         state, metrics = train.train(method, sample, steps, hyper, source.data, state)
         return state.params, metrics
 

@@ -69,7 +69,10 @@ def test_the_memory_of_a_run_is_bounded_from_above():
 
     method, source = build("beta_vae", (32, 32, 1), "mlp", width=64), load("sprites", size=32)
     state = train.init(method, method.hyper, jax.random.key(0), source.sample(source.data, jax.random.key(0), 4))
-    sample = lambda data, key: source.sample(data, key, 32)  # noqa: E731
+
+    def sample(data, key):
+        return source.sample(data, key, 32)
+
     step = jax.jit(lambda state: train.train_step(method, sample, method.hyper, source.data, state))
     found = step.lower(state).compile().memory_analysis()
     taken = found.temp_size_in_bytes + found.output_size_in_bytes

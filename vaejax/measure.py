@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from vaejax.conditions import check_classes, unconditioned
 from vaejax.data.source import Factors, Source, Streamed, example, examples, stored_labels
 from vaejax.method import Method, Params
-from vaejax.methods.stacked_classifier import log_probabilities
+from vaejax.methods.stacked_classifier import labelled, log_probabilities
 from vaejax.metrics.mig import mutual_information_gap
 from vaejax.objectives import rate, reconstruction, squared_error
 from vaejax.priors import has_density
@@ -95,8 +95,7 @@ def _measure(method, at, count, size, mesh, params, shared) -> dict[str, Float[A
             }
             if "classifier" in params and batch.label is not None:
                 log_p = log_probabilities(params["classifier"], posterior.mean)
-                right = jnp.where(jnp.isfinite(log_p).all(axis=-1), log_p.argmax(axis=-1) == batch.label, jnp.nan)
-                values |= {"right": right, "labelled": batch.label >= 0}
+                values |= {"log_p": log_p, "label": batch.label}
             prior = None if method.prior is None else method.prior(params, batch)
             if prior is not None and has_density(posterior) and has_density(prior):
                 nats = rate(posterior, prior, z)
@@ -109,10 +108,11 @@ def _measure(method, at, count, size, mesh, params, shared) -> dict[str, Float[A
         per_image = {name: value.reshape(-1, *value.shape[2:])[:count] for name, value in per_batch.items()}
         mean = per_image.pop("mean")
         factors = per_image.pop("factors", None)
-        labelled, right = per_image.pop("labelled", None), per_image.pop("right", None)
+        log_p, label = (per_image.pop(name, None) for name in ("log_p", "label"))
         values = {name: value.mean(axis=0) for name, value in per_image.items()}
-        if labelled is not None and right is not None:
-            values["accuracy"] = jnp.where(labelled, right, 0.0).sum() / labelled.sum()
+        if log_p is not None and label is not None:
+            known = jnp.isfinite(log_p).all() & (label >= 0).any()
+            values["accuracy"] = jnp.where(known, labelled(log_p, label)[1], jnp.nan)
         if "kl" in values:
             values = {"elbo": -values["reconstruction"] - values["kl"], **values}
         values["active_units"] = jnp.where(jnp.isfinite(mean).all(), (mean.var(axis=0) > ACTIVE).sum(), jnp.nan)

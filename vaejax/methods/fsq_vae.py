@@ -8,10 +8,11 @@ through to f. There is no commitment and nothing to restart.
 
 The prior over codes is uniform, as in `vq_vae`. Departures: z is what the encoder gives, batch-normalised (Ioffe &
 Szegedy 2015) without a learned scale: over all places of a batch in training, by moving averages of those statistics
-otherwise. Small z would make all codes 0, where a decoder of rectified units without biases has no gradient; and what
-is the same for all places, such as that most of an image is black, would push all codes to one end, where tanh is flat.
-s = artanh(2 o / (L - 1)), where the paper's listing has a tangent, with which f(0) is not 0. At least 3 levels, because
-with 2 and f(0) = 0 both bins lie where tanh is flat. Adam's epsilon is 1e-5.
+otherwise (`decay`; made by gradient descent, as those of `vq_vae`). Small z would make all codes 0, where a decoder of
+rectified units without biases has no gradient; and what is the same for all places, such as that most of an image is
+black, would push all codes to one end, where tanh is flat. s = artanh(2 o / (L - 1)), where the paper's listing has a
+tangent, with which f(0) is not 0. At least 3 levels, because with 2 and f(0) = 0 both bins lie where tanh is flat.
+Adam's epsilon is 1e-5.
 """
 
 import math
@@ -38,14 +39,14 @@ from vaejax.networks.quantizer import (
 from vaejax.objectives import reconstruction
 
 LEAST = 1e-6  # added to the variance of what the encoder gives
-DECAY = 0.99  # of the moving averages
 EPSILON = 1e-5  # of Adam: what normalisation takes out again has no gradient but rounding, which should not move it
 GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "scale": "scale"}
 
 
 class Hyper(NamedTuple):
-    """Numbers that a sweep may vary."""
+    """Numbers that a sweep may vary; `decay` is that of the moving averages."""
 
+    decay: float = 0.99
     learning_rate: float = 1e-3
 
 
@@ -98,7 +99,7 @@ def fsq_vae(
 
     def optimizer(hyper):
         return optax.multi_transform(
-            {"autoencoder": optax.adam(hyper.learning_rate, eps=EPSILON), "scale": optax.sgd(1 - DECAY)}, GROUPS
+            {"autoencoder": optax.adam(hyper.learning_rate, eps=EPSILON), "scale": optax.sgd(1 - hyper.decay)}, GROUPS
         )
 
     return Method(Hyper(), init, loss, encode, base.decode, optimizer, prior)

@@ -163,15 +163,16 @@ def sections(
         for value, number in chosen.items()
         if traversal(value) in drawings
     }
-    seed_note = "For every value, the seed whose ELBO is nearest the median."
+    judged = "ELBO" if "elbo" in set(table["metric"]) else "reconstruction term"
+    seed_note = f"For every value, the seed whose {judged} is nearest the median."
     remade = f"Images that were measured on, and what is made of them. {seed_note}"
     if "accuracy" in set(table["metric"]):
-        remade += " A classifier's decoders are those of its pre-training, so they no longer fit its codes."
+        remade += " A classifier's decoders stay as pre-training left them, and need not fit its codes."
     blocks: list[Block] = [Figure(drawings["reconstructions"], remade)]
     if tabs:
         blocks.append(Tabs(tabs))
     if "samples" in drawings:
-        blocks.append(Figure(drawings["samples"], f"Expected images of codes from the prior of training. {seed_note}"))
+        blocks.append(Figure(drawings["samples"], f"Expected images of codes from the method's own prior. {seed_note}"))
     blocks += more
     interval = "Line: mean over seeds; band: 95 % t-interval; dots: runs."
     measures: list[Block] = [Figure(drawings["metrics"], interval)]
