@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import optax
+from jaxtyping import Array
 from tqdm import tqdm
 
 from experiments import script
@@ -85,13 +86,18 @@ class Setting(NamedTuple):
         return result
 
 
-def falling(method: Method, steps: int) -> Method:
-    """The method with a learning rate that falls to 0 along half a cosine."""
+def scheduled(method: Method, schedule: Callable[[Array], optax.Schedule]) -> Method:
+    """The method with the rate `schedule(learning_rate)(step)` at each step."""
 
     def optimizer(hyper):
-        return method.optimizer(hyper._replace(learning_rate=optax.cosine_decay_schedule(hyper.learning_rate, steps)))
+        return method.optimizer(hyper._replace(learning_rate=schedule(hyper.learning_rate)))
 
     return method._replace(optimizer=optimizer)
+
+
+def falling(method: Method, steps: int) -> Method:
+    """The method with a learning rate that falls to 0 along half a cosine."""
+    return scheduled(method, lambda rate: optax.cosine_decay_schedule(rate, steps))
 
 
 Protocol = Callable[[Setting], list[Row]]
