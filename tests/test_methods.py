@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from vaejax import METHODS, Batch, InputError, apply, build, fit, grid, load_run, sweep, train
 from vaejax.conditions import Conditioned
@@ -238,6 +239,26 @@ def test_vmapped_is_one_after_the_other(name):
         for metric, values in together.history.items():
             segments = metrics[metric].reshape(2, 10).mean(axis=1)
             np.testing.assert_allclose(values[run], segments, rtol=1e-3, atol=1e-3, err_msg=metric)
+
+
+@pytest.mark.parametrize(("name", "more"), [*((name, {}) for name in TABLE), ("denoising_vae", {"samples": 4})])
+def test_devices_that_share_a_batch_share_its_work(name, more):
+    """Of the operations of a gradient, each of two devices has about half; those of the parameters are few here."""
+    row, batch = TABLE[name], Batch(jnp.zeros((256, *SHAPE)), label=jnp.zeros(256, jnp.int32))
+    method = build(name, SHAPE, row.network, latents=3, width=32, **row.structure, **more)
+    params = jax.eval_shape(method.init, jax.random.key(0), batch)
+
+    def operations(devices: int) -> float:
+        mesh = jax.make_mesh((devices,), ("batch",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+        everywhere, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("batch",)))
+        shardings = {"in_shardings": (everywhere, split, everywhere), "out_shardings": everywhere}
+        slope = quickly_compiled(
+            lambda params, batch, key: jax.grad(method.loss, has_aux=True)(params, method.hyper, batch, key, 0),
+            **shardings,
+        )
+        return slope.lower(params, batch, jax.random.key(0)).compile().cost_analysis()["flops"]
+
+    assert operations(2) < 0.6 * operations(1)
 
 
 @pytest.mark.parametrize("name", TABLE)

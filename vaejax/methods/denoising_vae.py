@@ -18,13 +18,12 @@ for Frey Faces. Departures: a number of spoilt pixels that varies from image to 
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from vaejax.corruptions import CORRUPTIONS
 from vaejax.distributions import Bernoulli, Family
 from vaejax.errors import InputError, choose
 from vaejax.method import Method, Network
-from vaejax.methods.elbo import Terms
+from vaejax.methods.elbo import Terms, distortions
 from vaejax.methods.vae import vae
 from vaejax.objectives import iwae_bound, rate, reconstruction, total_log_prob
 
@@ -72,9 +71,7 @@ def denoising_vae(
             loss = (terms.distortion + terms.rate).mean()
             return loss, terms.metrics(loss)
         z = jax.vmap(posterior.sample)(jax.random.split(key, samples))  # [K, B, latents]
-        decoded = base.decode(params, z.reshape(-1, *z.shape[2:]))
-        repeated = jnp.broadcast_to(batch.x[None], (samples, *batch.x.shape)).reshape(-1, *batch.x.shape[1:])
-        distortion = reconstruction(decoded, repeated).reshape(samples, -1)
+        distortion = distortions(base, params, z, batch.x)
         nats = jax.vmap(lambda z: total_log_prob(posterior, z) - total_log_prob(prior, z))(z)
         loss = -iwae_bound(-distortion - nats).mean()
         kl = rate(posterior, prior, z[0]).sum(axis=-1).mean()

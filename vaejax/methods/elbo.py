@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from vaejax.distributions import Gaussian
@@ -38,3 +39,16 @@ def elbo_terms(model: EncoderDecoder | Method, params: Params, batch: Batch, key
     assert model.prior is not None
     nats = rate(posterior, model.prior(params, batch), z).sum(axis=-1)
     return Terms(posterior, z, reconstruction(model.decode(params, z), batch.x), nats)
+
+
+def distortions(
+    model: EncoderDecoder | Method, params: Params, z: Float[Array, "K B latents"], x: Float[Array, "B H W C"]
+) -> Float[Array, "K B"]:
+    """-log p(x | z) in nats of K codes of each image.
+
+    They are decoded along one axis: on a CPU gradients of products over two take a third longer. Codes of an image are
+    neighbours there, so that devices that share a batch also share these.
+    """
+    many = len(z)
+    flat = z.swapaxes(0, 1).reshape(many * len(x), *z.shape[2:])
+    return reconstruction(model.decode(params, flat), jnp.repeat(x, many, axis=0)).reshape(len(x), many).T

@@ -29,8 +29,9 @@ from jaxtyping import Array, Float
 from vaejax.distributions import Bernoulli, Family
 from vaejax.errors import InputError, choose
 from vaejax.method import Batch, Method, Network, Params
+from vaejax.methods.elbo import distortions
 from vaejax.methods.vae import vae
-from vaejax.objectives import iwae_bound, reconstruction, total_log_prob
+from vaejax.objectives import iwae_bound, total_log_prob
 
 # (params, z: [K, B, ...], (posterior, batch)) -> log w and -log p(x | z), [K, B] each
 Terms = tuple[Float[Array, "K B"], Float[Array, "K B"]]
@@ -65,9 +66,7 @@ def iwae(
         posterior, batch = given
         assert base.prior is not None
         prior = base.prior(params, batch)
-        # All K B images in one axis: on a CPU gradients of products over two axes take a third longer.
-        x = jnp.tile(batch.x, (samples, 1, 1, 1))
-        distortion = reconstruction(base.decode(params, z.reshape(-1, *z.shape[2:])), x).reshape(z.shape[:2])
+        distortion = distortions(base, params, z, batch.x)
         log_q, log_p = (jax.vmap(partial(total_log_prob, distribution))(z) for distribution in (posterior, prior))
         return log_p - log_q - distortion, distortion
 
