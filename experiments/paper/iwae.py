@@ -11,6 +11,9 @@ K = 50 (as the paper does in its table 2; in table 1 K is the same throughout), 
 rates: a straight line from RATE to 0. In all 270,000 steps of 100 images, where the paper has 3,280 epochs in batches
 of 20 and eight stages from 1e-3 to 1e-4. Adam's epsilon is its default 1e-8, not 1e-4, and its averages begin anew with
 the LAST steps; images are drawn with replacement. One seed.
+
+It gave (2026-11-26, 2 cores, 51 minutes): the VAE 87.07, the IWAE 85.87, which is 1.20 lower. What centring and the
+biases are worth: after 10,000 steps with the rate falling to 0, the bound is 100.4 with them and 103.7 without.
 """
 
 from typing import NamedTuple
