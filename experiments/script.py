@@ -117,3 +117,15 @@ class Bar:
 
     def __exit__(self, *_) -> None:
         self.bar.close()
+
+
+class Images(tqdm):
+    """A progress bar in images, with rate and time left, as the `on_progress` of an estimate of log p(x)."""
+
+    def __init__(self, what: str):
+        super().__init__(unit=" images", unit_scale=True, dynamic_ncols=True, desc=what)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Moves the bar to here."""
+        self.total = total
+        self.update(done - self.n)

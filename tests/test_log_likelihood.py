@@ -71,6 +71,22 @@ def test_chunks_don_t_change_what_is_sampled():
         np.testing.assert_allclose(list(found.values()), list(whole.values()), rtol=2e-5, err_msg=str(chunk))
 
 
+@pytest.mark.parametrize("runs", [1, 3])
+def test_it_tells_how_far_it_is_and_that_changes_nothing(runs):
+    """1,210 images are 61 batches: 31 segments of one on each of two devices, or 50 of two (the last are filled up)."""
+    images = Batch(jnp.tile(BATCH.x, (41, 1, 1, 1))[:1210])
+    several = jax.tree.map(lambda leaf: jnp.stack([(1 + run) * leaf for run in range(runs)]), PARAMS)
+    seen = []
+    found, silent = (
+        log_likelihood_of_runs(METHOD, several, images, KEY, samples=3, on_progress=on_progress)
+        for on_progress in (lambda *progress: seen.append(progress), None)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, silent)
+    done, total = zip(*seen, strict=True)
+    assert set(total) == {1210 * runs} and done[-1] == 1210 * runs and 20 <= len(done) <= 50 * runs
+    assert done[0] > 0 and (np.diff(done) > 0).all()
+
+
 @pytest.mark.parametrize("runs", [2, 3])
 def test_runs_are_what_each_would_be_alone(runs):
     """On two devices: two runs have one each, three are three times two halves of the images."""

@@ -23,13 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Float
-from tqdm import tqdm
 
 from experiments.paper.table import Row, Setting, scheduled
 from vaejax.data import Source
 from vaejax.method import Method, Network, Params
 from vaejax.methods import iwae
-from vaejax.metrics import log_likelihood_of_runs
 from vaejax.networks import network
 from vaejax.sweep import grid
 
@@ -53,12 +51,10 @@ def rows(setting: Setting) -> list[Row]:
         for name, method in (("vae", one), ("iwae", many))
     ]
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *arms)
-    samples, images = (10, 50) if setting.quick else (SAMPLES, test.size)
-    tqdm.write(f"log p(x) of {images:,} images by {samples:,} samples each")
-    found = log_likelihood_of_runs(one, params, test, jax.random.key(0), samples=samples, images=images)
+    found = setting.log_likelihood(one, params, test, SAMPLES)
     vae, weighted = -found["log_likelihood"]
     notes = [
-        f"standard error {error:.2f} over images, effective sample size {size:.3g} of {samples}"
+        f"standard error {error:.2f} over images, effective sample size {size:.3g} of {setting.samples(SAMPLES)}"
         for error, size in zip(found["standard_error"], found["effective_sample_size"], strict=True)
     ]
     return [

@@ -36,7 +36,6 @@ from vaejax.distributions import Bernoulli, Delta, Family
 from vaejax.measure import measure
 from vaejax.method import Batch, Method, Network, Params
 from vaejax.methods.conditional_vae import CONDITIONS, conditional_vae
-from vaejax.metrics import log_likelihood_of_runs
 from vaejax.networks import network as build_network
 from vaejax.networks.mlp import MLPDecoder
 from vaejax.objectives import reconstruction
@@ -117,9 +116,7 @@ def of_quadrants(setting: Setting, count: int, train: Source, test: Source) -> l
         return result, table.loc[table["metric"] == metric, "value"].to_numpy(np.float64)
 
     def likelihood(method: Method, result: Result) -> Float[np.ndarray, " seeds"]:
-        samples = 10 if setting.quick else SAMPLES
-        found = log_likelihood_of_runs(method, result.params, test, jax.random.key(0), samples=samples, images=images)
-        return found["log_likelihood"]
+        return setting.log_likelihood(method, result.params, test, SAMPLES)["log_likelihood"]
 
     _, entropy = nats("network", network, "reconstruction")
     simple, full = cvae(CodeOnly(decoder, latents)), cvae(decoder)

@@ -20,14 +20,10 @@ it has 91.76 where one layer has 93.85, so that the published number looks like 
 
 from functools import partial
 
-import jax
-from tqdm import tqdm
-
 from experiments.paper.table import Row, Setting
 from vaejax.data import Source, load
 from vaejax.errors import InputError
 from vaejax.methods import build
-from vaejax.metrics import log_likelihood_of_runs
 from vaejax.statistics import bootstrap, mean
 from vaejax.sweep import grid
 
@@ -59,12 +55,10 @@ def row(setting: Setting, name: str, layers: tuple[int, ...], train: Source, tes
     method = build("vae", train.shape, "mlp_relu", latents, layers)
     runs = grid(method.hyper, SEEDS, learning_rate=RATE)
     result = setting.fit(name, method, train, runs, steps=setting.steps(STEPS), batch_size=BATCH)
-    images, samples = (50, 10) if setting.quick else (test.size, SAMPLES)
-    tqdm.write(f"log p(x) of {images:,} images by {samples:,} samples each")
-    found = log_likelihood_of_runs(method, result.params, test, jax.random.key(0), samples=samples, images=images)
+    found = setting.log_likelihood(method, result.params, test, SAMPLES)
     nats = -found["log_likelihood"]
     over_seeds = bootstrap(partial(mean, nats), SEEDS)
-    note = f"effective sample size {found['effective_sample_size'].mean():.3g} of {samples}"
+    note = f"effective sample size {found['effective_sample_size'].mean():.3g} of {setting.samples(SAMPLES)}"
     interval = float(over_seeds.low), float(over_seeds.high)
     published = PUBLISHED if len(layers) == 1 else None
     return Row(f"VAE {name}, -log p(x), nats", published, float(nats.mean()), 88.8, 90.8, interval, note)

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 from tqdm import tqdm
 
 from experiments import script
 from vaejax.data import Source, load
 from vaejax.errors import InputError
 from vaejax.folder import claim
-from vaejax.method import Method
+from vaejax.method import Method, Params
+from vaejax.metrics import log_likelihood_of_runs
 from vaejax.sweep import Result, Runs, fit
 
 
@@ -63,6 +66,10 @@ class Setting(NamedTuple):
         """So many steps, or 20 where it has to be quick."""
         return 20 if self.quick else full
 
+    def samples(self, full: int) -> int:
+        """So many samples of an estimate, or 10 where it has to be quick."""
+        return 10 if self.quick else full
+
     def mnist(self, split: str, change: str = "") -> Source:
         """MNIST as tensorflow-datasets has it; `change` is a part of a source's name, such as `+binarized`."""
         return load(f"mnist{change}", split, self.data_dir)
@@ -84,6 +91,16 @@ class Setting(NamedTuple):
         if lost:
             raise InputError(f"{lost} of {runs.count} runs of {name} diverged, so there is nothing to compare")
         return result
+
+    def log_likelihood(
+        self, method: Method, params: Params, test: Source, samples: int
+    ) -> dict[str, Float[np.ndarray, " runs"]]:
+        """`vaejax.metrics.log_likelihood_of_runs` with a progress bar; of all images, or 50 where it is quick."""
+        images, samples = 50 if self.quick else test.size, self.samples(samples)
+        with script.Images(f"log p(x), {samples:,} samples") as bar:
+            return log_likelihood_of_runs(
+                method, params, test, jax.random.key(0), samples=samples, images=images, on_progress=bar
+            )
 
 
 def scheduled(method: Method, schedule: Callable[[Array], optax.Schedule]) -> Method:

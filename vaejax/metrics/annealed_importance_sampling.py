@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from vaejax.method import Batch, Method, Params
-from vaejax.metrics.evidence import Images, check_prior, of_one
+from vaejax.metrics.evidence import Images, OnImages, check_prior, of_one
 from vaejax.objectives import reconstruction, total_log_prob
 from vaejax.sweep import check_sizes
 
@@ -45,6 +45,7 @@ def annealed_importance_sampling(
     chains: int = 16,
     leapfrogs: int = 10,
     images: int | None = 100,
+    on_progress: OnImages = None,
 ) -> dict[str, float]:
     """log p(x) of one model, as the mean over images.
 
@@ -56,6 +57,7 @@ def annealed_importance_sampling(
       chains: C.
       leapfrogs: L.
       images: how many of them to take; all if None.
+      on_progress: called on the host with how many images are done, and of how many.
 
     Returns:
       `log_likelihood` in nats per image; `standard_error` of it over images; `bits_per_dim`; `effective_sample_size`,
@@ -66,7 +68,7 @@ def annealed_importance_sampling(
     """
     check_sizes(steps=steps, chains=chains, leapfrogs=leapfrogs)
     check_prior("annealed_importance_sampling", method)
-    return of_one(method, params, Annealing(steps, chains, leapfrogs), source, key, images)
+    return of_one(Annealing(steps, chains, leapfrogs), method, params, source, key, images, on_progress)
 
 
 def schedule(steps: int) -> Float[np.ndarray, " steps+1"]:

@@ -1,6 +1,8 @@
 """What estimates of log p(x) share: which images, how images and runs are laid over the devices, and the summary."""
 
+import itertools
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -16,8 +18,10 @@ from vaejax.strategy import in_groups, over_runs, place, plan
 from vaejax.sweep import check_sizes
 
 BATCH = 20  # images at once; with 50 samples of each, the arrays of a step stay in a processor's cache
+SEGMENTS = 50  # calls of the program for each group of runs, where there is somebody to tell how far it is
 LOG_2 = math.log(2)
 Images = Source | Streamed | Batch
+OnImages = Callable[[int, int], None] | None  # (how many images are done, of how many), of all runs together
 
 
 class Estimator(Protocol):
@@ -42,7 +46,13 @@ class Given(NamedTuple):
 
 
 def estimates(
-    estimator: Estimator, method: Method, params: Params, images: Images, key: Key[Array, ""], count: int | None
+    estimator: Estimator,
+    method: Method,
+    params: Params,
+    images: Images,
+    key: Key[Array, ""],
+    count: int | None,
+    on_progress: OnImages = None,
 ) -> dict[str, Float[np.ndarray, " R"]]:
     """What an estimator gives, summed up over images, for every run; see `summary`.
 
@@ -53,6 +63,7 @@ def estimates(
       params: every leaf with a leading run axis.
       images: a source, of which `count` images are taken, or a batch.
       count: all if None.
+      on_progress: called on the host after every segment of images; without it, all of a group are one segment.
 
     Raises:
       InputError: less than 1 image.
@@ -62,22 +73,47 @@ def estimates(
     runs, devices = len(jax.tree.leaves(params)[0]), jax.device_count()
     parts = devices // math.gcd(runs, devices)
     batch = min(BATCH, given.size)
-    rows = -(-given.size // (batch * parts)) * parts
-    index = np.resize(np.arange(given.size), (parts, rows // parts, batch))  # filled up with images seen before
-    numbers = np.arange(rows).reshape(parts, -1)
+    rows = -(-given.size // (batch * parts))  # batches of each part
+    length = -(-rows // SEGMENTS) if on_progress is not None else rows
+    segments = -(-rows // length)
+    shape = (parts, segments, length)
+    index = np.resize(np.arange(given.size), (*shape, batch))  # filled up with images seen before
+    numbers = np.arange(math.prod(shape)).reshape(shape)
     of_task = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf), parts, axis=0), params)
-    tasks = of_task, np.tile(numbers, (runs, 1)), np.tile(index, (runs, 1, 1))
+    tasks = of_task, np.tile(numbers, (runs, 1, 1)), np.tile(index, (runs, 1, 1, 1))
     layout = plan(method, given.like, runs * parts, batch, chunk=1)  # one task has enough samples to fill any device
     shared = place((given.data, key), layout.mesh)
-    found = in_groups(lambda group: _estimate(estimator, method, given.at, layout.mesh, group, shared), tasks, layout)
+    calls = segments * -(-layout.runs // layout.group)
+    done = itertools.count(1)
+
+    def of_group(group: Any) -> dict[str, Any]:
+        params, numbers, index = group
+        found = []
+        for segment in range(segments):
+            task = params, numbers[:, segment], index[:, segment]
+            found.append(jax.block_until_ready(_estimate(estimator, method, given.at, layout.mesh, task, shared)))
+            if on_progress is not None:
+                on_progress(runs * given.size * next(done) // calls, runs * given.size)
+        return jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *found)
+
+    found = in_groups(of_group, tasks, layout)
     pixels = math.prod(given.like.x.shape[1:])
     return summary({name: value.reshape(runs, -1)[:, : given.size] for name, value in found.items()}, pixels)
 
 
-def of_one(method: Method, params: Params, estimator: Estimator, images: Images, key: Any, count: int | None):
+def of_one(
+    estimator: Estimator,
+    method: Method,
+    params: Params,
+    images: Images,
+    key: Key[Array, ""],
+    count: int | None,
+    on_progress: OnImages = None,
+) -> dict[str, float]:
     """`estimates` of a single model, whose parameters have no run axis, as numbers."""
     several = jax.tree.map(lambda leaf: np.asarray(leaf)[None], params)
-    return {name: float(value[0]) for name, value in estimates(estimator, method, several, images, key, count).items()}
+    found = estimates(estimator, method, several, images, key, count, on_progress)
+    return {name: float(value[0]) for name, value in found.items()}
 
 
 def summary(found: dict[str, Float[np.ndarray, "R N"]], pixels: int) -> dict[str, Float[np.ndarray, " R"]]:

@@ -22,7 +22,7 @@ from vaejax.conditions import unconditioned
 from vaejax.distributions import Delta
 from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Params
-from vaejax.metrics.evidence import Images, check_prior, estimates, like, of_one
+from vaejax.metrics.evidence import Images, OnImages, check_prior, estimates, like, of_one
 from vaejax.objectives import log_weight
 from vaejax.sweep import check_sizes
 
@@ -38,6 +38,7 @@ def log_likelihood(
     samples: int = 5000,
     chunk: int = CHUNK,
     images: int | None = None,
+    on_progress: OnImages = None,
 ) -> dict[str, float]:
     """log p(x) of one model, as the mean over images.
 
@@ -48,6 +49,8 @@ def log_likelihood(
       samples: S.
       chunk: how many samples of each image to draw at once.
       images: how many of them to take; all if not given.
+      on_progress: called on the host with how many images are done, and of how many, at most 50 times; all images are
+        one call of the program if not given.
 
     Returns:
       `log_likelihood` in nats per image; `standard_error` of it over images; `bits_per_dim`, -log2 p(x) for each
@@ -58,7 +61,7 @@ def log_likelihood(
       InputError: a method without a prior, or whose posterior has no density; less than 1 image, sample or chunk.
     """
     estimator = _estimator(method, params, source, samples, chunk)
-    return of_one(method, params, estimator, source, key, images)
+    return of_one(estimator, method, params, source, key, images, on_progress)
 
 
 def log_likelihood_of_runs(
@@ -70,17 +73,20 @@ def log_likelihood_of_runs(
     samples: int = 5000,
     chunk: int = CHUNK,
     images: int | None = None,
+    on_progress: OnImages = None,
 ) -> dict[str, Float[np.ndarray, " R"]]:
     """`log_likelihood` of R models, each value an array of R; runs are laid over the devices, with the same noise.
 
     Args:
       params: every leaf with a leading run axis, as in `Result.params`.
+      on_progress: as in `log_likelihood`; images are counted once for every run.
 
     Raises:
       InputError: as `log_likelihood`.
     """
     first = jax.tree.map(lambda leaf: leaf[0], params)
-    return estimates(_estimator(method, first, source, samples, chunk), method, params, source, key, images)
+    estimator = _estimator(method, first, source, samples, chunk)
+    return estimates(estimator, method, params, source, key, images, on_progress)
 
 
 def _estimator(method: Method, params: Params, source: Images, samples: int, chunk: int) -> "ImportanceSampling":
