@@ -94,9 +94,16 @@ def rows(name: str, config: Config) -> list[Row]:
 
 def shown(name: str, rows: list[Row]) -> Table:
     """The rows as a table to print."""
-    cells = [(row.what, row.published, measured(row), band(row), verdict(row)) for row in rows]
+    cells = [(row.what, published(row), measured(row), band(row), verdict(row)) for row in rows]
     notes = [f"{row.what}: {row.note}" for row in rows if row.note]
+    if not all(row.inside for row in rows):
+        notes.append(f"what is known of why a number is outside its band is at the top of experiments/paper/{name}.py")
     return Table(name, ("", "published", "measured", "band", "in it"), cells, notes, ())
+
+
+def published(row: Row) -> str:
+    """The printed number, if there is one."""
+    return "–" if row.published is None else f"{row.published:.4g}"
 
 
 def measured(row: Row) -> str:

@@ -1,5 +1,6 @@
 """The script around the published protocols; each protocol has its own test."""
 
+import importlib
 import json
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 from experiments import paper_tables, script
 from experiments.paper.table import Row, Setting
+from experiments.tables import text
 from vaejax import build, grid
 from vaejax.data import load
 
@@ -37,9 +39,21 @@ def test_a_row_says_whether_it_is_in_its_band(counted, monkeypatch, capsys, tmp_
     lines = capsys.readouterr().out.splitlines()
     row = {line.split("  ")[0]: line.split() for line in lines}
     assert row["squared error per image"][-5:] == ["13.9", "13.57", "to", "14.17", "yes"]
+    assert row["squared error per image"][-6] == "13.87"
     assert row["VAE - IWAE, nats"][-6:] == ["0.5", "[0.25,", "0.75]", "≥", "1", "NO"]
     assert row["perplexity"][-3:] == ["40", "–", "–"]
     assert "* VAE - IWAE, nats: 2 seeds" in lines
+    reason = "* what is known of why a number is outside its band is at the top of experiments/paper/one.py"
+    assert reason in lines
+
+
+def test_a_table_in_its_bands_needs_no_reason():
+    assert "outside" not in text(paper_tables.shown("one", [ROWS[0], ROWS[2]]))
+
+
+def test_the_file_that_a_table_names_is_there():
+    for name in paper_tables.TABLES:
+        assert importlib.import_module(f"experiments.paper.{name}").rows is paper_tables.TABLES[name]
 
 
 def test_what_was_measured_is_not_measured_again(counted, monkeypatch, capsys, tmp_path):
