@@ -53,6 +53,11 @@ def test_iwae_compares_two_models_that_go_on_from_one(shared, tmp_path):
     assert abs(gain.measured) > 1e-6 and 100 < weighted.measured < 300
     runs = {name: pd.read_csv(tmp_path / name / "runs.csv") for name in ("first", "vae", "iwae")}
     assert runs["vae"].equals(runs["iwae"]) and runs["first"]["seed"].item() != runs["vae"]["seed"].item()
+    train_images = setting.mnist("train")
+    mean = (train_images.data["x"].mean(axis=0) / train_images.data["scale"])[None]
+    method = iwae.sized(setting, train_images, 1)
+    params = method.init(jax.random.key(0), Batch(mean))
+    np.testing.assert_allclose(method.encode(params, Batch(mean)).mean, 0, atol=1e-4)  # all biases begin at 0
     first, last = (runs[name]["learning_rate"].item() for name in ("first", "vae"))
     np.testing.assert_allclose(first * iwae.LAST / (iwae.FIRST + iwae.LAST), last, rtol=1e-6)
 

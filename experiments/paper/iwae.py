@@ -71,8 +71,7 @@ def trained(
     steps = setting.steps(steps)
     straight = scheduled(method, lambda rate: optax.linear_schedule(rate, rates[1], steps))
     runs = grid(method.hyper, [seed], learning_rate=rates[0])
-    result = setting.fit(name, straight, train, runs, steps=steps, batch_size=BATCH)
-    return jax.tree.map(lambda leaf: leaf[0], result.params)
+    return setting.fit(name, straight, train, runs, steps=steps, batch_size=BATCH).params_of(0)
 
 
 def continued(method: Method, params: Params) -> Method:

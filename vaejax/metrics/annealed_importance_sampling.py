@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from vaejax.method import Batch, Method, Params
-from vaejax.metrics.evidence import Images, OnImages, check_prior, of_one
+from vaejax.metrics.evidence import Images, OnImages, check_prior, estimates, of_one
 from vaejax.objectives import reconstruction, total_log_prob
 from vaejax.sweep import check_sizes
 
@@ -68,7 +68,8 @@ def annealed_importance_sampling(
     """
     check_sizes(steps=steps, chains=chains, leapfrogs=leapfrogs)
     check_prior("annealed_importance_sampling", method)
-    return of_one(Annealing(steps, chains, leapfrogs), method, params, source, key, images, on_progress)
+    estimator = Annealing(steps, chains, leapfrogs)
+    return of_one(params, lambda one: estimates(estimator, method, one, source, key, images, on_progress))
 
 
 def schedule(steps: int) -> Float[np.ndarray, " steps+1"]:

@@ -101,18 +101,9 @@ def estimates(
     return summary({name: value.reshape(runs, -1)[:, : given.size] for name, value in found.items()}, pixels)
 
 
-def of_one(
-    estimator: Estimator,
-    method: Method,
-    params: Params,
-    images: Images,
-    key: Key[Array, ""],
-    count: int | None,
-    on_progress: OnImages = None,
-) -> dict[str, float]:
-    """`estimates` of a single model, whose parameters have no run axis, as numbers."""
-    several = jax.tree.map(lambda leaf: np.asarray(leaf)[None], params)
-    found = estimates(estimator, method, several, images, key, count, on_progress)
+def of_one(params: Params, estimate: Callable[[Params], dict[str, Float[np.ndarray, " 1"]]]) -> dict[str, float]:
+    """`estimate` (which is `estimates`) of a single model, whose parameters have no run axis, as numbers."""
+    found = estimate(jax.tree.map(lambda leaf: np.asarray(leaf)[None], params))
     return {name: float(value[0]) for name, value in found.items()}
 
 

@@ -61,7 +61,7 @@ def log_likelihood(
       InputError: a method without a prior, or whose posterior has no density; less than 1 image, sample or chunk.
     """
     estimator = _estimator(method, params, source, samples, chunk)
-    return of_one(estimator, method, params, source, key, images, on_progress)
+    return of_one(params, lambda one: estimates(estimator, method, one, source, key, images, on_progress))
 
 
 def log_likelihood_of_runs(
