@@ -2,7 +2,8 @@
 
 python -m experiments.paper_tables static_vae --static-mnist DIR
 python -m experiments.paper_tables all --data-dir DIR --static-mnist DIR    # hours on 2 cores; goes on where it stopped
-python -m experiments.paper_tables all --data-dir DIR --quick               # a few steps of each, to try it out
+
+--quick takes a few steps of each, to try it out.
 
 Each table is a file in experiments/paper, which says what it gave and when. Rows that were measured are kept in
 runs/paper_tables/NAME/rows.json and shown again; --overwrite measures them anew.
