@@ -20,7 +20,7 @@ study: $(STAMP)  ## train and measure every disentangling method, and write runs
 benchmark: $(STAMP)  ## install PyTorch too and measure vaejax beside it: 20 minutes on 2 cores (ARGS="--quick")
 	@$(BIN)/python -c "import importlib.util as u, sys; sys.exit(u.find_spec('torch') is None)" || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,bench]"
-	$(BIN)/python -m experiments.benchmark all $(ARGS)
+	$(BIN)/python -m experiments.benchmarks all $(ARGS)
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)

@@ -15,16 +15,17 @@ import numpy as np
 import pandas as pd
 
 from experiments import script
+from vaejax.analysis.tables import summary_table
 from vaejax.data import example, is_rendered, load
-from vaejax.errors import InputError
-from vaejax.folder import claim, write_table
-from vaejax.measure import measure
+from vaejax.errors import InputError, check_sizes
 from vaejax.methods import build
+from vaejax.metrics.measure import measure
 from vaejax.report.sweep import present, tidy, write_sweep
-from vaejax.report.tables import summary_table
-from vaejax.run import Run, load_run
-from vaejax.strategy import plan
-from vaejax.sweep import check_sizes, fit, grid
+from vaejax.storage.folder import claim, write_table
+from vaejax.storage.run import Run, load_run
+from vaejax.training.runs import grid
+from vaejax.training.strategy import plan
+from vaejax.training.sweep import fit
 
 LAPTOP_WIDTH = {"conv": 8, "conv_k2": 8, "mlp": 256}
 QUESTION = "What does β do to a variational autoencoder?"

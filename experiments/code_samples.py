@@ -17,8 +17,9 @@ from vaejax.apply import generate_codes
 from vaejax.data import Source, Streamed, code_grids, example
 from vaejax.method import Batch, Method, Params
 from vaejax.methods.code_prior import code_prior
-from vaejax.run import Run
-from vaejax.sweep import fit, grid
+from vaejax.storage.run import Run
+from vaejax.training.runs import grid
+from vaejax.training.sweep import fit
 
 WIDTH, DEPTH = 64, 3  # of the transformer
 IMAGES = 60_000  # whose codes it is trained on, at most

@@ -29,15 +29,15 @@ from tqdm import tqdm
 from experiments import script
 from experiments.groups import Group, Projection, Training, built, scored, train, with_factors
 from experiments.pictures import mixing, traversals
-from vaejax.baselines import BASELINES
 from vaejax.data import Factors
 from vaejax.data.source import factors_of
-from vaejax.errors import InputError, choose
-from vaejax.folder import claim, write_table
+from vaejax.errors import InputError, check_sizes, choose
 from vaejax.metrics import Sizes, scores, subgrid
+from vaejax.metrics.baselines import BASELINES
 from vaejax.metrics.suite import NAMES, check_names
 from vaejax.report.study import write_study
-from vaejax.sweep import check_sizes, grid
+from vaejax.storage.folder import claim, write_table
+from vaejax.training.runs import grid
 
 QUESTION = "Do β-VAE and its relatives separate the factors of variation, and how much of it is the method?"
 STRENGTHS: dict[str, tuple[str, tuple[float, ...]]] = {  # method -> what is swept, and the values of the paper

@@ -30,18 +30,17 @@ from vaejax.apply.traverse import LIMIT, PERCENTILES, data_values, prior_values,
 from vaejax.data import Source
 from vaejax.data.dsprites import NAMES as DSPRITES
 from vaejax.data.source import Factors
-from vaejax.distributions import Gaussian, StandardNormal
-from vaejax.errors import InputError, choose
-from vaejax.folder import attempt
-from vaejax.measure import ACTIVE, BATCH, examples
+from vaejax.distributions.basic import Gaussian, StandardNormal
+from vaejax.errors import InputError, check_sizes, choose
 from vaejax.method import Batch, Method, Params
+from vaejax.metrics.measure import ACTIVE, BATCH, examples
 from vaejax.objectives import kl_per_latent
 from vaejax.plots.codes import factor_curves, mutual_information_heatmap
 from vaejax.plots.traversals import traversal_gif, traversal_strip
 from vaejax.report import Block, Figure, Section, write
 from vaejax.report.sweep import median_runs
-from vaejax.run import Run, load_run
-from vaejax.sweep import check_sizes
+from vaejax.storage.folder import attempt
+from vaejax.storage.run import Run, load_run
 
 SHOWN = 32  # latents, at most
 RANGES = {

@@ -20,15 +20,16 @@ from experiments import script
 from vaejax import metrics
 from vaejax.data import Factors, example, is_rendered, load
 from vaejax.errors import InputError
-from vaejax.folder import claim, write_table
-from vaejax.measure import examples, measure
 from vaejax.method import Method
 from vaejax.methods import build
 from vaejax.metrics.gaussian_total_correlation import gaussian_correlations
+from vaejax.metrics.measure import examples, measure
 from vaejax.metrics.suite import Sizes, evaluate
 from vaejax.metrics.udr import udr_scores
-from vaejax.strategy import plan
-from vaejax.sweep import Progress, Result, fit, grid
+from vaejax.storage.folder import claim, write_table
+from vaejax.training.runs import Result, grid
+from vaejax.training.strategy import plan
+from vaejax.training.sweep import Progress, fit
 
 TC = "gaussian_total_correlation"
 UDR_IMAGES = 1000  # as in Locatello et al. 2019

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.factor_traversal import encode, labels_of
+from vaejax.analysis.study import Setting, method_name
 from vaejax.apply import data_values, information, prior_values, traverse
 from vaejax.data import Factors
-from vaejax.measure import ACTIVE
+from vaejax.metrics.measure import ACTIVE
 from vaejax.plots import mutual_information_heatmaps, traversal_strip
 from vaejax.report import Block, Figure, Text
-from vaejax.report.study_tables import Setting, method_name
-from vaejax.run import load_run
+from vaejax.storage.run import load_run
 
 SHOWN = 3  # runs of a method: best, median and worst
 LATENTS_SHOWN = 8

@@ -15,7 +15,7 @@ import tyro
 from tqdm import tqdm
 
 from vaejax.errors import InputError
-from vaejax.sweep import Progress
+from vaejax.training.sweep import Progress
 
 Config = TypeVar("Config")
 
@@ -62,7 +62,7 @@ def command() -> str:
 def module() -> str:
     """How this script is run."""
     spec = sys.modules["__main__"].__spec__
-    return f"python -m {spec.name if spec else 'experiments'}"
+    return f"python -m {spec.name.removesuffix('.__main__') if spec else 'experiments'}"
 
 
 def use_devices() -> None:

@@ -20,16 +20,17 @@ import pandas as pd
 
 from experiments import script
 from experiments.code_samples import code_samples
+from vaejax.analysis.tables import label, short, summary_table
 from vaejax.data import example, is_rendered, load
-from vaejax.errors import InputError
-from vaejax.folder import claim, write_table
-from vaejax.measure import measure
+from vaejax.errors import InputError, check_sizes
 from vaejax.methods import build
+from vaejax.metrics.measure import measure
 from vaejax.report.sweep import median_runs, present, tidy, write_sweep
-from vaejax.report.tables import label, short, summary_table
-from vaejax.run import Run, load_run
-from vaejax.strategy import plan
-from vaejax.sweep import Runs, check_sizes, fit, grid
+from vaejax.storage.folder import claim, write_table
+from vaejax.storage.run import Run, load_run
+from vaejax.training.runs import Runs, grid
+from vaejax.training.strategy import plan
+from vaejax.training.sweep import fit
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from vaejax.distributions import FixedGaussian, Gaussian
+from vaejax.distributions.basic import FixedGaussian, Gaussian
 from vaejax.method import Batch, Method
 
 SHAPE, PIXELS, SCALE = (2, 3, 1), 6, 0.5

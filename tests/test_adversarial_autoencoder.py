@@ -11,9 +11,9 @@ import pytest
 
 from vaejax import Batch, InputError, apply, build, fit, grid, measure, metrics
 from vaejax.data import arrays, load
-from vaejax.distributions import StandardNormal
+from vaejax.distributions.basic import StandardNormal
+from vaejax.distributions.priors import Ring, SwissRoll
 from vaejax.networks.discriminator import Discriminator
-from vaejax.priors import Ring, SwissRoll
 
 SHAPE = (8, 8, 1)
 DIGITS = load("digits")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from vaejax import InputError, build
-from vaejax.baselines import BASELINES, ica, pca, pixels, random_encoder, true_factors
 from vaejax.data import load
 from vaejax.data.source import Factors, factors_of
 from vaejax.method import Batch
+from vaejax.metrics.baselines import BASELINES, ica, pca, pixels, random_encoder, true_factors
 
 SPRITES = load("sprites", size=16)
 assert isinstance(SPRITES, Factors)
@@ -102,7 +102,7 @@ def test_equal_seeds_give_equal_codes(name):
 
 
 def test_components_that_do_not_converge_are_said(caplog, monkeypatch):
-    monkeypatch.setattr("vaejax.baselines.ITERATIONS", 1)
+    monkeypatch.setattr("vaejax.metrics.baselines.ITERATIONS", 1)
     with caplog.at_level(logging.WARNING, "vaejax"):
         ica(SPRITES, **SMALL)
     assert "ICA of sprites, seed 3, did not converge in 1 iterations" in caplog.text

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 import vaejax
-from experiments import benchmark, script
-from experiments.speed import metrics, originals, ours, timing, training
-from experiments.speed.setting import INSTALL, PAPER, SMALL, Model, Setting, check, flops, notes
-from experiments.speed.timing import Compared, Contender, Failed, Quartiles, Timing, Took
-from experiments.tables import Table, figure, record, shown, text
+from experiments import script
+from experiments.benchmarks import __main__ as benchmark
+from experiments.benchmarks import metrics, originals, ours, timing, training
+from experiments.benchmarks.setting import INSTALL, PAPER, SMALL, Model, Setting, check, flops, notes
+from experiments.benchmarks.tables import Table, figure, record, shown, text
+from experiments.benchmarks.timing import Compared, Contender, Failed, Quartiles, Timing, Took
 
 TINY = {"conv": Model("conv", 32, 4, batch=8), "mlp": Model("mlp", 28, 16, batch=8)}
 
@@ -58,7 +59,7 @@ def exported(tmp_path_factory):
 @pytest.mark.parametrize("form", ["plain", "channels_last"])
 def test_pytorch_computes_the_same_loss_from_the_same_weights(name, form, exported):
     pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'vaejax[bench]'")
-    from experiments.speed import rival
+    from experiments.benchmarks import rival
 
     path, loss = exported(TINY[name])
     advance, facts = rival.train(path, **TINY[name]._asdict(), form=form)
@@ -302,7 +303,7 @@ def test_originals_have_the_values_of_the_metrics(name):
 
 
 def test_the_command_line_explains_itself():
-    helped = subprocess.run([sys.executable, "-m", "experiments.benchmark", "--help"], capture_output=True, text=True)
+    helped = subprocess.run([sys.executable, "-m", "experiments.benchmarks", "--help"], capture_output=True, text=True)
     assert helped.returncode == 0
     assert all(word in helped.stdout for word in (*benchmark.COMMANDS, "all", "--quick", "--out", "--rounds"))
     assert script.parse([], {"": benchmark.Config()}, "").command == "all"

@@ -161,7 +161,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(monkeypatch, capsys, tmp_path)
 
 
 def test_a_full_disk_loses_nothing_that_was_saved(monkeypatch, tmp_path):
-    from vaejax import folder
+    from vaejax.storage import folder
 
     folder.write_text(tmp_path / "results.csv", "old")
 

@@ -12,7 +12,7 @@ from vaejax import Batch, InputError, build, code_prior, sample_codes, train
 from vaejax.apply import generate_codes
 from vaejax.data import arrays, code_grids, example, load
 from vaejax.data.source import examples
-from vaejax.sweep import check_shapes
+from vaejax.training.sweep import check_shapes
 
 O0 = {"xla_backend_optimization_level": 0}
 RNG = np.random.default_rng(0)

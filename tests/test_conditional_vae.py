@@ -23,11 +23,11 @@ from vaejax import (
     objectives,
     train,
 )
-from vaejax.conditions import Conditioned, Masked, check_classes, one_hot
 from vaejax.data import arrays, load
-from vaejax.distributions import Bernoulli, FixedGaussian, Gaussian, StandardNormal
-from vaejax.folder import claim
+from vaejax.distributions.basic import Bernoulli, FixedGaussian, Gaussian, StandardNormal
+from vaejax.distributions.conditions import Conditioned, Masked, check_classes, one_hot
 from vaejax.methods.conditional_vae import observed
+from vaejax.storage.folder import claim
 
 SHAPE = (8, 8, 1)
 DIGITS = load("digits")

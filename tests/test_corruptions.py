@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaejax.corruptions import CORRUPTIONS, dropout
+from vaejax.methods.parts.corruptions import CORRUPTIONS, dropout
 
 ALL = {**CORRUPTIONS, "dropout": dropout}
 X = jax.random.uniform(jax.random.key(9), (100, 20, 20, 1), minval=0.1, maxval=0.9)

@@ -18,8 +18,8 @@ from PIL import Image
 import vaejax
 from vaejax.data import RENDERED, SOURCES, Arrays, Factors, arrays, load
 from vaejax.errors import InputError
-from vaejax.measure import measure
 from vaejax.methods import build
+from vaejax.metrics.measure import measure
 
 ROOT = Path(__file__).parents[1]
 MNIST_TRAIN = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]  # images of each digit, as published

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vaejax import Batch, InputError, build
-from vaejax.corruptions import CORRUPTIONS
 from vaejax.data import load
+from vaejax.methods.parts.corruptions import CORRUPTIONS
 
 SHAPE = (8, 8, 1)
 DIGITS = load("digits")

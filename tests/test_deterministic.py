@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from vaejax import Batch, InputError, build
-from vaejax.corruptions import CORRUPTIONS
 from vaejax.data import load
 from vaejax.methods import contractive_autoencoder
 from vaejax.methods.contractive_autoencoder import all_rows, random_signs, squared_rows
 from vaejax.methods.k_sparse_autoencoder import largest
 from vaejax.methods.kl_sparse_autoencoder import kl_of_activation
+from vaejax.methods.parts.corruptions import CORRUPTIONS
 from vaejax.networks.mlp import MLPDecoder, MLPEncoder
 
 SHAPE = (8, 8, 1)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from vaejax.distributions import (
+from vaejax.distributions.basic import (
     LIKELIHOODS,
     Bernoulli,
     Categorical,

@@ -12,7 +12,7 @@ from flax import linen as nn
 from scipy import stats
 
 from vaejax import Batch, train, vae
-from vaejax.distributions import FixedGaussian
+from vaejax.distributions.basic import FixedGaussian
 from vaejax.objectives import kl_per_latent, reconstruction
 
 SHAPE, LATENTS, SCALE, COUNT = (2, 3, 1), 2, 0.5, 512

@@ -15,8 +15,8 @@ from tests.test_beta_sweep import launch as train
 from vaejax import apply, build, fit, grid, load_run
 from vaejax.apply.traverse import data_values, prior_values, traverse
 from vaejax.data import load
-from vaejax.folder import claim, write_table
 from vaejax.method import Batch
+from vaejax.storage.folder import claim, write_table
 
 TINY = ["--network", "mlp", "--width", "32", "--latents", "3", "--learning-rate", "0.003", "--images", "300"]
 SPRITES = ["--source", "sprites", "--size", "8", *TINY, "--betas", "0.1", "1", "--seeds", "3", "--steps", "60"]

@@ -12,10 +12,10 @@ from jax.sharding import AxisType
 
 from vaejax import Batch, InputError, build, fit, grid, train, vae
 from vaejax.data import load
+from vaejax.methods.parts.optimizers import skip_above
 from vaejax.networks import hierarchical
 from vaejax.networks.hierarchical import Level, fitting_levels, read_levels
 from vaejax.objectives import log_weight, reconstruction
-from vaejax.optimizers import skip_above
 
 SHAPE = (8, 8, 1)
 DIGITS = load("digits")

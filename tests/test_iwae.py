@@ -9,7 +9,7 @@ import pytest
 
 from tests import linear_gaussian as linear
 from vaejax import Batch, InputError, iwae, vae
-from vaejax.distributions import FixedGaussian, Gaussian
+from vaejax.distributions.basic import FixedGaussian, Gaussian
 from vaejax.objectives import iwae_bound
 
 quickly_compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -7,9 +7,9 @@ import pytest
 
 from tests import linear_gaussian as linear
 from vaejax import Batch, InputError, build, measure
-from vaejax.conditions import Conditioned
 from vaejax.data import arrays, load
-from vaejax.distributions import Delta, Gaussian
+from vaejax.distributions.basic import Delta, Gaussian
+from vaejax.distributions.conditions import Conditioned
 from vaejax.metrics import annealed_importance_sampling, evidence, log_likelihood, log_likelihood_of_runs
 from vaejax.metrics.annealed_importance_sampling import schedule
 

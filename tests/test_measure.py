@@ -7,7 +7,7 @@ import pytest
 
 from vaejax import Batch, InputError, apply, build, fit, grid, measure, metrics
 from vaejax.data import load
-from vaejax.measure import examples
+from vaejax.metrics.measure import examples
 
 SPRITES = load("sprites", size=8)
 

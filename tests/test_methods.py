@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from vaejax import METHODS, Batch, InputError, apply, build, fit, grid, load_run, sweep, train
-from vaejax.conditions import Conditioned
+from vaejax import METHODS, Batch, InputError, apply, build, fit, grid, load_run, train
 from vaejax.data import load
-from vaejax.distributions import LIKELIHOODS, Bernoulli, Delta, Gaussian
-from vaejax.folder import claim
+from vaejax.distributions.basic import LIKELIHOODS, Bernoulli, Delta, Gaussian
+from vaejax.distributions.conditions import Conditioned
 from vaejax.method import Method
 from vaejax.methods.hierarchical_vae import TopDownGaussian
 from vaejax.networks.quantizer import Codes
+from vaejax.storage.folder import claim
+from vaejax.training import sweep
 
 SHAPE = (8, 8, 1)
 DIGITS = load("digits")

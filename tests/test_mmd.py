@@ -10,7 +10,7 @@ import pytest
 
 from vaejax import InputError, build, objectives
 from vaejax.data import load
-from vaejax.distributions import Delta, Gaussian
+from vaejax.distributions.basic import Delta, Gaussian
 from vaejax.metrics import mmd
 
 RNG = np.random.default_rng(0)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from vaejax import InputError, objectives
-from vaejax.distributions import Gaussian
-from vaejax.schedules import anneal
+from vaejax.distributions.basic import Gaussian
+from vaejax.methods.parts.schedules import anneal
 
 N, D = 5, 2
 RNG = np.random.default_rng(0)

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.paper import hierarchical, vq
-from experiments.paper.table import Setting
+from experiments.papers import hierarchical, vq
+from experiments.papers.table import Setting
 from vaejax.data import load
-from vaejax.distributions import FixedGaussian
+from vaejax.distributions.basic import FixedGaussian
 from vaejax.objectives import reconstruction
 
 

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.paper import reconstruction, stacked
-from experiments.paper.table import Setting
+from experiments.papers import reconstruction, stacked
+from experiments.papers.table import Setting
 from vaejax import build
 from vaejax.data import arrays, load
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.paper import aae, quadrants
-from experiments.paper.table import Setting
+from experiments.papers import aae, quadrants
+from experiments.papers.table import Setting
 from vaejax.data import load
 from vaejax.data.binarized import binarized
 from vaejax.methods.conditional_vae import observed

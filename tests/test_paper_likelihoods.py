@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.paper import iwae, static_vae
-from experiments.paper.table import Setting, falling
+from experiments.papers import iwae, static_vae
+from experiments.papers.table import Setting, falling
 from vaejax import Batch, InputError, build, train
 from vaejax.networks import network
 

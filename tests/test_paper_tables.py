@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from experiments import paper_tables, script
-from experiments.paper.table import Row, Setting
-from experiments.tables import text
+from experiments import script
+from experiments.benchmarks.tables import text
+from experiments.papers import __main__ as paper_tables
+from experiments.papers.table import Row, Setting
 from vaejax import build, grid
 from vaejax.data import load
 
@@ -43,7 +44,7 @@ def test_a_row_says_whether_it_is_in_its_band(counted, monkeypatch, capsys, tmp_
     assert row["VAE - IWAE, nats"][-6:] == ["0.5", "[0.25,", "0.75]", "≥", "1", "NO"]
     assert row["perplexity"][-3:] == ["40", "–", "–"]
     assert "* VAE - IWAE, nats: 2 seeds" in lines
-    reason = "* what is known of why a number is outside its band is at the top of experiments/paper/one.py"
+    reason = "* what is known of why a number is outside its band is at the top of experiments/papers/one.py"
     assert reason in lines
 
 
@@ -53,7 +54,7 @@ def test_a_table_in_its_bands_needs_no_reason():
 
 def test_the_file_that_a_table_names_is_there():
     for name in paper_tables.TABLES:
-        assert importlib.import_module(f"experiments.paper.{name}").rows is paper_tables.TABLES[name]
+        assert importlib.import_module(f"experiments.papers.{name}").rows is paper_tables.TABLES[name]
 
 
 def test_what_was_measured_is_not_measured_again(counted, monkeypatch, capsys, tmp_path):

@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from vaejax import plots
+from vaejax.analysis import tables
 from vaejax.errors import InputError
-from vaejax.report import tables
 
 BETAS = (1.0, 2.0, 4.0, 8.0, 16.0)
 

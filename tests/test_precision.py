@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.precision import in_precision, rounded
+from experiments.benchmarks.precision import in_precision, rounded
 from vaejax import InputError, build, fit, grid
 from vaejax.data import load
 

@@ -11,8 +11,8 @@ from scipy.special import logsumexp
 
 from vaejax import Batch, InputError, build, objectives
 from vaejax.data import load
-from vaejax.distributions import Delta, Gaussian, StandardNormal
-from vaejax.priors import GaussianMixture, Ring, SwissRoll, has_density, ring, swiss_roll
+from vaejax.distributions.basic import Delta, Gaussian, StandardNormal
+from vaejax.distributions.priors import GaussianMixture, Ring, SwissRoll, has_density, ring, swiss_roll
 
 RNG = np.random.default_rng(0)
 SHAPE = (8, 8, 1)

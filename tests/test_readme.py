@@ -4,11 +4,11 @@ import re
 import subprocess
 import sys
 
-from experiments.paper_tables import TABLES
+from experiments.papers import TABLES
 from tests.conftest import ROOT
 from vaejax import METHODS
 from vaejax.data import SOURCES
-from vaejax.distributions import LIKELIHOODS
+from vaejax.distributions.basic import LIKELIHOODS
 from vaejax.metrics import METRICS
 from vaejax.networks import NETWORKS
 

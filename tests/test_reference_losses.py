@@ -47,7 +47,7 @@ def segments_of_one_step(monkeypatch):
 
 
 def one_step(put):
-    from vaejax import sweep
+    from vaejax.training import sweep
 
     put(sweep, "SHORTEST_SEGMENT", 1)
 

@@ -9,14 +9,14 @@ import optax
 import pytest
 
 from vaejax import Batch, InputError, apply, build, fit, grid, stacked_autoencoder, train
-from vaejax.corruptions import masking
 from vaejax.data import load, partly_labelled
-from vaejax.distributions import Bernoulli
-from vaejax.methods.stacked import down, hidden, in_stages, stack_of
+from vaejax.distributions.basic import Bernoulli
+from vaejax.methods.parts.corruptions import masking
+from vaejax.methods.parts.schedules import stage
+from vaejax.methods.parts.stacked import down, hidden, in_stages, stack_of
 from vaejax.methods.stacked_classifier import labelled, log_probabilities
 from vaejax.networks import network
 from vaejax.networks.mlp import MLPDecoder, MLPEncoder
-from vaejax.schedules import stage
 
 SHAPE = (8, 8, 1)
 DIGITS = load("digits")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vaejax import statistics
+from vaejax.analysis import statistics
 from vaejax.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")

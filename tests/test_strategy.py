@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import AxisType
 
 from vaejax import Batch, build, plan
-from vaejax.strategy import bytes_of_a_step, in_groups, pad
+from vaejax.training.strategy import bytes_of_a_step, in_groups, pad
 
 METHOD = build("beta_vae", (8, 8, 1), "conv", latents=3, width=4)
 GB = 10**9

@@ -9,10 +9,11 @@ import pytest
 from matplotlib.figure import Figure as Drawing
 
 from tests.test_report import Elements
+from vaejax.analysis import findings
+from vaejax.analysis import study as tables
 from vaejax.errors import InputError
 from vaejax.plots import study as plots
-from vaejax.report import Figure, findings
-from vaejax.report import study_tables as tables
+from vaejax.report import Figure
 from vaejax.report.study import write_study
 
 RESAMPLES = 200

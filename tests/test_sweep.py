@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from jax.sharding import AxisType
 
-from vaejax import InputError, build, fit, grid, sweep, train
+from vaejax import InputError, build, fit, grid, train
 from vaejax.data import load
-from vaejax.ledger import Ledger
+from vaejax.storage.ledger import Ledger
+from vaejax.training import sweep
 
 METHOD = build("beta_vae", (8, 8, 1), "mlp", latents=3, width=16)
 CONV = build("beta_vae", (8, 8, 1), "conv", latents=3, width=4)  # takes ten times as long to compile
@@ -111,7 +112,8 @@ import jax
 import numpy as np
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
-from vaejax import build, fit, grid, sweep
+from vaejax import build, fit, grid
+from vaejax.training import sweep
 from vaejax.data import load
 sweep.SHORTEST_SEGMENT = 1
 method = build("beta_vae", (8, 8, 1), "mlp", latents=3, width=16)

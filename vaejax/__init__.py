@@ -1,21 +1,8 @@
 """Autoencoders in JAX and Flax: a whole sweep of hyperparameters and seeds as one compiled program."""
 
-from vaejax import (
-    apply,
-    baselines,
-    conditions,
-    corruptions,
-    data,
-    distributions,
-    metrics,
-    networks,
-    objectives,
-    priors,
-    schedules,
-    train,
-)
+from vaejax import apply, data, distributions, metrics, networks, objectives
+from vaejax.distributions import conditions, priors
 from vaejax.errors import InputError
-from vaejax.measure import measure
 from vaejax.method import Batch, Method, State
 from vaejax.methods import (
     METHODS,
@@ -48,9 +35,14 @@ from vaejax.methods import (
     wae_mmd,
 )
 from vaejax.methods.code_prior import code_prior, sample_codes
-from vaejax.run import load_run
-from vaejax.strategy import Strategy, plan
-from vaejax.sweep import Progress, Result, Runs, fit, grid
+from vaejax.methods.parts import corruptions, schedules
+from vaejax.metrics import baselines
+from vaejax.metrics.measure import measure
+from vaejax.storage.run import load_run
+from vaejax.training import step as train
+from vaejax.training.runs import Result, Runs, grid
+from vaejax.training.strategy import Strategy, plan
+from vaejax.training.sweep import Progress, fit
 
 __all__ = [
     "METHODS", "Batch", "InputError", "Method", "Progress", "Result", "Runs", "State", "Strategy",

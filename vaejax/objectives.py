@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from vaejax.conditions import unconditioned
-from vaejax.distributions import Gaussian, StandardNormal
+from vaejax.distributions.basic import Gaussian, StandardNormal
+from vaejax.distributions.conditions import unconditioned
 from vaejax.errors import InputError
 from vaejax.method import Distribution
 

@@ -2,7 +2,7 @@
 
 from jaxtyping import Array, Float, Key
 
-from vaejax.conditions import check_classes
+from vaejax.distributions.conditions import check_classes
 from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Params
 

@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from vaejax.errors import InputError
-from vaejax.measure import ACTIVE
 from vaejax.metrics.checks import check_codes, numbered
 from vaejax.metrics.information import code_information, discretise, entropy
+from vaejax.metrics.measure import ACTIVE
 
 LEAST = 0.05  # of a factor's entropy, beyond what chance gives: less is no factor
 

@@ -3,7 +3,7 @@
 The data set is that of Matthey, Higgins, Hassabis and Lerchner, "dSprites: Disentanglement testing Sprites dataset"
 (2017), https://github.com/google-deepmind/dsprites-dataset: one white sprite on black, 64x64, with five independent
 factors. Its authors published the images and not the program that drew them. What follows was measured on genuine
-images, and 99.98 % of them are equal to it in every pixel; `experiments/fit_sprites.py` measures it again.
+images, and 99.98 % of them are equal to it in every pixel; `experiments/benchmarks/fit_sprites.py` measures it again.
 
 Geometry. A sprite is a closed polygon of V corners (u, v) in a frame of its own; with t = 2 pi k / V, k = 0..V-1:
 
@@ -45,8 +45,8 @@ NAMES = ("shape", "scale", "orientation", "x", "y")
 SIZES = (3, 6, 40, 32, 32)
 SHAPES = ("square", "ellipse", "heart")
 
-# Found on genuine images, by `python -m experiments.fit_sprites`: each shape's outline is the one that best separates
-# the centres of white pixels from those of black ones, pooled over all images in the sprite's own frame (which gives
+# Found on genuine images, by `python -m experiments.benchmarks.fit_sprites`: each shape's outline best separates the
+# centres of white pixels from those of black ones, pooled over all images in the sprite's own frame (which gives
 # 9.600, 1.3300, 14.500 and 0.1500); the numbers of corners and the subpixel are the best of all that were tried.
 RADIUS = 9.6  # pixels of a 64x64 image; half the side of a square of scale 1
 ASPECT = 1.33  # the ellipse is a circle stretched by it and squeezed by it

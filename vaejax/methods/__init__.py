@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from vaejax.distributions import LIKELIHOODS
+from vaejax.distributions.basic import LIKELIHOODS
 from vaejax.errors import InputError, choose
 from vaejax.method import Method
 from vaejax.methods.adversarial_autoencoder import adversarial_autoencoder

@@ -32,14 +32,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vaejax.conditions import one_hot
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.distributions.conditions import one_hot
+from vaejax.distributions.priors import ring, swiss_roll
 from vaejax.errors import InputError, choose
 from vaejax.method import Batch, Method, Network, Params
-from vaejax.methods.encoder_decoder import POSTERIORS, encoder_decoder
+from vaejax.methods.parts.encoder_decoder import POSTERIORS, encoder_decoder
 from vaejax.networks.discriminator import Discriminator
 from vaejax.objectives import reconstruction, telling_apart
-from vaejax.priors import ring, swiss_roll
 
 GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "discriminator": "discriminator"}
 PLANAR: dict[str, Callable[..., Any]] = {"mixture": ring, "swiss_roll": swiss_roll}

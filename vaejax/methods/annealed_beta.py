@@ -11,11 +11,11 @@ step, so it rises with beta_t: to compare steps look at `reconstruction` and `kl
 
 from typing import NamedTuple
 
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import Method, Network
-from vaejax.methods.elbo import elbo_terms
+from vaejax.methods.parts.elbo import elbo_terms
+from vaejax.methods.parts.schedules import anneal
 from vaejax.methods.vae import vae
-from vaejax.schedules import anneal
 
 
 class Hyper(NamedTuple):

@@ -11,12 +11,12 @@ moves with C, so its value is not comparable between steps: look at `reconstruct
 
 from typing import NamedTuple
 
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import Method, Network
-from vaejax.methods.elbo import elbo_terms
+from vaejax.methods.parts.elbo import elbo_terms
+from vaejax.methods.parts.schedules import anneal
 from vaejax.methods.vae import vae
 from vaejax.objectives import capacity_penalty
-from vaejax.schedules import anneal
 
 
 class Hyper(NamedTuple):

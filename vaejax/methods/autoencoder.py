@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import optax
 
-from vaejax.distributions import Bernoulli, Delta, Family
+from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.method import Method, Network
-from vaejax.methods.encoder_decoder import encoder_decoder
+from vaejax.methods.parts.encoder_decoder import encoder_decoder
 from vaejax.objectives import reconstruction
 
 

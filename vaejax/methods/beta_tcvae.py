@@ -20,10 +20,10 @@ counts too much, by a share of about 1/N. In mss the image of the middle weight 
 
 from typing import NamedTuple
 
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
 from vaejax.method import Method, Network
-from vaejax.methods.elbo import elbo_terms
+from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.vae import vae
 from vaejax.objectives import LOG_WEIGHTS, total_correlation
 

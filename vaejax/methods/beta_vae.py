@@ -8,9 +8,9 @@ beta_norm = beta * latents / pixels. `beta = 1` is exactly `vae`. Adam, where th
 
 from typing import NamedTuple
 
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import Method, Network
-from vaejax.methods.elbo import elbo_terms
+from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.vae import vae
 
 

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.distributions import Delta
+from vaejax.distributions.basic import Delta
 from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Params
 from vaejax.networks.causal import Causal

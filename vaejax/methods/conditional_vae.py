@@ -34,12 +34,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
-from vaejax.conditions import Conditioned, Masked, one_hot
-from vaejax.distributions import Bernoulli, Family, Gaussian, StandardNormal
+from vaejax.distributions.basic import Bernoulli, Family, Gaussian, StandardNormal
+from vaejax.distributions.conditions import Conditioned, Masked, one_hot
 from vaejax.errors import InputError, choose
 from vaejax.method import Batch, Distribution, Method, Network, Params
-from vaejax.methods.elbo import elbo_terms
-from vaejax.methods.encoder_decoder import EncoderDecoder
+from vaejax.methods.parts.elbo import elbo_terms
+from vaejax.methods.parts.encoder_decoder import EncoderDecoder
 from vaejax.networks.plane import Plane
 
 Image = Float[Array, "B H W C"]

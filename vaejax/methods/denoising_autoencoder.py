@@ -17,11 +17,11 @@ loss, without more weight on those that were spoilt (Vincent et al. 2010, sectio
 
 from typing import NamedTuple
 
-from vaejax.corruptions import CORRUPTIONS, dropout
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import choose
 from vaejax.method import Method, Network
 from vaejax.methods.autoencoder import autoencoder
+from vaejax.methods.parts.corruptions import CORRUPTIONS, dropout
 from vaejax.objectives import reconstruction
 
 

@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 import jax
 
-from vaejax.corruptions import CORRUPTIONS
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
 from vaejax.method import Method, Network
-from vaejax.methods.elbo import Terms, distortions
+from vaejax.methods.parts.corruptions import CORRUPTIONS
+from vaejax.methods.parts.elbo import Terms, distortions
 from vaejax.methods.vae import vae
 from vaejax.objectives import iwae_bound, rate, reconstruction, total_log_prob
 

@@ -12,9 +12,9 @@ study of Locatello et al. 2019, so that one axis sweeps the strength and `lambda
 
 from typing import NamedTuple
 
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import Method, Network
-from vaejax.methods.elbo import elbo_terms
+from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.vae import vae
 from vaejax.objectives import covariance, dip_penalty
 

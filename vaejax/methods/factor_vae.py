@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError
 from vaejax.method import Method, Network, Params
-from vaejax.methods.elbo import elbo_terms
+from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.vae import vae
 from vaejax.networks.discriminator import Discriminator
 from vaejax.objectives import density_ratio, permuted, telling_apart

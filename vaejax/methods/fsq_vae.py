@@ -23,10 +23,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from vaejax.distributions import Bernoulli, Delta, Family
+from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
 from vaejax.method import Method, Network
-from vaejax.methods.encoder_decoder import encoder_decoder
+from vaejax.methods.parts.encoder_decoder import encoder_decoder
 from vaejax.networks.quantizer import (
     Codes,
     UniformCodes,

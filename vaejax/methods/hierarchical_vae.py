@@ -26,13 +26,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
 
-from vaejax.distributions import Bernoulli, Family, Gaussian
+from vaejax.distributions.basic import Bernoulli, Family, Gaussian
 from vaejax.errors import InputError
 from vaejax.method import Method, Network, Params
+from vaejax.methods.parts.optimizers import skip_above
+from vaejax.methods.parts.schedules import anneal
 from vaejax.networks.hierarchical import BottomUp, Picked, TopDown, Walk, check_levels, given, read_levels
 from vaejax.objectives import reconstruction, total_log_prob
-from vaejax.optimizers import skip_above
-from vaejax.schedules import anneal
 
 
 class Hyper(NamedTuple):

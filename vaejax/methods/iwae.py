@@ -26,10 +26,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
 from vaejax.method import Batch, Method, Network, Params
-from vaejax.methods.elbo import distortions
+from vaejax.methods.parts.elbo import distortions
 from vaejax.methods.vae import vae
 from vaejax.objectives import iwae_bound, total_log_prob
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vaejax.distributions import Bernoulli, Delta, Family
+from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Network, Params
 from vaejax.methods.autoencoder import autoencoder

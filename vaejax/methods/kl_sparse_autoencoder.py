@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.scipy.special import xlogy
 from jaxtyping import Array, Float
 
-from vaejax.distributions import Bernoulli, Delta, Family
+from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.method import Batch, Method, Network, Params
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.objectives import reconstruction

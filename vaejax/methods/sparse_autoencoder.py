@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import Method, Network
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.objectives import reconstruction

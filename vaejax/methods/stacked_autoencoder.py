@@ -25,11 +25,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import Method, Network
 from vaejax.methods.autoencoder import autoencoder
-from vaejax.methods.stacked import layer_groups, layer_loss, optimizer_in_stages, stack_of
-from vaejax.schedules import stage
+from vaejax.methods.parts.schedules import stage
+from vaejax.methods.parts.stacked import layer_groups, layer_loss, optimizer_in_stages, stack_of
 
 
 class Hyper(NamedTuple):

@@ -19,13 +19,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from vaejax.distributions import Bernoulli, Delta, Family
+from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Network, Params
-from vaejax.methods.encoder_decoder import encoder_decoder
-from vaejax.methods.stacked import layer_groups, layer_loss, optimizer_in_stages, stack_of
+from vaejax.methods.parts.encoder_decoder import encoder_decoder
+from vaejax.methods.parts.schedules import stage
+from vaejax.methods.parts.stacked import layer_groups, layer_loss, optimizer_in_stages, stack_of
 from vaejax.networks.mlp import ACTIVATIONS, GLOROT
-from vaejax.schedules import stage
 
 
 class Hyper(NamedTuple):

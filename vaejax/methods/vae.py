@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import optax
 
-from vaejax.distributions import Bernoulli, Family, Gaussian
+from vaejax.distributions.basic import Bernoulli, Family, Gaussian
 from vaejax.method import Method, Network
-from vaejax.methods.elbo import elbo_terms
-from vaejax.methods.encoder_decoder import encoder_decoder
+from vaejax.methods.parts.elbo import elbo_terms
+from vaejax.methods.parts.encoder_decoder import encoder_decoder
 
 
 class Hyper(NamedTuple):

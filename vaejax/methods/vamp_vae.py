@@ -21,12 +21,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vaejax.distributions import Bernoulli, Family, Gaussian
+from vaejax.distributions.basic import Bernoulli, Family, Gaussian
+from vaejax.distributions.priors import GaussianMixture
 from vaejax.errors import InputError, choose
 from vaejax.method import Batch, Method, Network, Params
-from vaejax.methods.elbo import elbo_terms
-from vaejax.methods.encoder_decoder import encoder_decoder
-from vaejax.priors import GaussianMixture
+from vaejax.methods.parts.elbo import elbo_terms
+from vaejax.methods.parts.encoder_decoder import encoder_decoder
 
 NOISE = 0.1  # standard deviation, of v
 EDGE = 0.05  # how far pseudo-inputs start from black and white

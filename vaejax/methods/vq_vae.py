@@ -25,11 +25,11 @@ from typing import Any
 import jax
 import optax
 
-from vaejax.distributions import Bernoulli, Delta, Family
+from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError, choose
 from vaejax.method import Method, Network
-from vaejax.methods.codebook import CODEBOOKS
-from vaejax.methods.encoder_decoder import encoder_decoder
+from vaejax.methods.parts.codebook import CODEBOOKS
+from vaejax.methods.parts.encoder_decoder import encoder_decoder
 from vaejax.networks.quantizer import Codes, UniformCodes, counted, nearest, perplexity, straight_through
 from vaejax.objectives import reconstruction
 

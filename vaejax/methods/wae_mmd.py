@@ -17,10 +17,10 @@ from typing import NamedTuple
 import jax
 import optax
 
-from vaejax.distributions import Bernoulli, Family
+from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import choose
 from vaejax.method import Method, Network
-from vaejax.methods.encoder_decoder import POSTERIORS, encoder_decoder
+from vaejax.methods.parts.encoder_decoder import POSTERIORS, encoder_decoder
 from vaejax.objectives import maximum_mean_discrepancy, reconstruction
 
 

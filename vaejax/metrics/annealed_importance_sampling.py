@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from vaejax.errors import check_sizes
 from vaejax.method import Batch, Method, Params
 from vaejax.metrics.evidence import Images, OnImages, check_prior, estimates, of_one
 from vaejax.objectives import reconstruction, total_log_prob
-from vaejax.sweep import check_sizes
 
 ACCEPT = 0.65  # of moves, at which the adaptation aims
 GAIN = 0.05  # how much of the difference the logarithm of a step takes on

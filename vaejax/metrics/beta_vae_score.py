@@ -16,10 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.errors import InputError
+from vaejax.errors import InputError, check_sizes
 from vaejax.metrics.interventions import Represent, check_grid, combinations, gather, hold, per_run, which
 from vaejax.metrics.logistic import log_probabilities, logistic
-from vaejax.sweep import check_sizes
 
 PENALTY = 1.0
 STEPS = 200

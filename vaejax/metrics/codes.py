@@ -9,10 +9,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.conditions import unconditioned
 from vaejax.data.source import Source, example
+from vaejax.distributions.conditions import unconditioned
 from vaejax.method import Method, Params
-from vaejax.strategy import in_groups, over_runs, place, plan
+from vaejax.training.strategy import in_groups, over_runs, place, plan
 
 BATCH = 100
 

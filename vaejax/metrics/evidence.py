@@ -12,10 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from vaejax.data.source import Source, Streamed, example, examples
-from vaejax.errors import InputError
+from vaejax.errors import InputError, check_sizes
 from vaejax.method import Batch, Method, Params
-from vaejax.strategy import in_groups, over_runs, place, plan
-from vaejax.sweep import check_sizes
+from vaejax.training.strategy import in_groups, over_runs, place, plan
 
 BATCH = 20  # images at once; with 50 samples of each, the arrays of a step stay in a processor's cache
 SEGMENTS = 50  # calls of the program for each group of runs, where there is somebody to tell how far it is

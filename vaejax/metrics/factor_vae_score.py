@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.errors import InputError
+from vaejax.errors import InputError, check_sizes
 from vaejax.metrics.interventions import Represent, check_grid, combinations, gather, hold, per_run, which
-from vaejax.sweep import check_sizes
 
 SMALLEST = 0.05  # standard deviation of a code that may be voted for
 

@@ -18,13 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from vaejax.conditions import unconditioned
-from vaejax.distributions import Delta
-from vaejax.errors import InputError
+from vaejax.distributions.basic import Delta
+from vaejax.distributions.conditions import unconditioned
+from vaejax.errors import InputError, check_sizes
 from vaejax.method import Batch, Method, Params
 from vaejax.metrics.evidence import Images, OnImages, check_prior, estimates, like, of_one
 from vaejax.objectives import log_weight
-from vaejax.sweep import check_sizes
 
 CHUNK = 50
 

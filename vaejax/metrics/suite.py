@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh
 from jaxtyping import Array, Float, Int, Key
 
 from vaejax.data.source import Factors, draw, factors_of
-from vaejax.errors import InputError, choose
+from vaejax.errors import InputError, check_sizes, choose
 from vaejax.method import Method, Params
 from vaejax.metrics.beta_vae_score import guesses
 from vaejax.metrics.checks import check_pair
@@ -34,8 +34,7 @@ from vaejax.metrics.mig_sup import code_gap
 from vaejax.metrics.modularity import modularity_of
 from vaejax.metrics.mutual_info_score import mean_mutual_information
 from vaejax.metrics.sap import attribute_predictability_gap
-from vaejax.strategy import Strategy, in_groups, over_runs, place
-from vaejax.sweep import check_sizes
+from vaejax.training.strategy import Strategy, in_groups, over_runs, place
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -33,7 +33,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from vaejax.distributions import Gaussian
+from vaejax.distributions.basic import Gaussian
 from vaejax.errors import InputError
 from vaejax.networks.residual import Convolution
 

@@ -1,11 +1,11 @@
 """Figures: pure functions from tidy frames and arrays to `matplotlib.figure.Figure`, without pyplot or rcParams."""
 
+from vaejax.analysis.tables import label, summary, summary_table
 from vaejax.plots.codes import factor_curves, mutual_information_heatmap, mutual_information_heatmaps
 from vaejax.plots.images import beside_nearest, image_grid
 from vaejax.plots.style import colours
 from vaejax.plots.sweep import curves, kl_per_latent, learning_curves, rate_distortion
 from vaejax.plots.traversals import traversal_gif, traversal_strip
-from vaejax.report.tables import label, summary, summary_table
 
 __all__ = [
     "beside_nearest",

@@ -1,4 +1,4 @@
-"""Figures of a disentanglement study: functions of its scores (vaejax/report/study_tables.py) and of their statistics.
+"""Figures of a disentanglement study: functions of its scores (vaejax/analysis/study.py) and of their statistics.
 
 A method has one colour everywhere. Dots with bars are means with 95 % bootstrap intervals over seeds; where there is a
 single run there is no bar.
@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from vaejax.plots.style import FAINT, INK, QUIET, WIDTH, dress
-from vaejax.report.study_tables import (
+from vaejax.analysis.statistics import Estimate
+from vaejax.analysis.study import (
     CRITERIA,
     REFERENCE,
     Scores,
@@ -26,7 +26,7 @@ from vaejax.report.study_tables import (
     method_name,
     metric_name,
 )
-from vaejax.statistics import Estimate
+from vaejax.plots.style import FAINT, INK, QUIET, WIDTH, dress
 
 COLOURS = {
     "vae": "#22262b",

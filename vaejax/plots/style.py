@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from vaejax.report.tables import counts, is_number, label, ordered, runs_text
+from vaejax.analysis.tables import counts, is_number, label, ordered, runs_text
 
 WIDTH = 9.0  # inches, of every figure but an image grid that needs less
 INK, QUIET, FAINT = "#22262b", "#6b7280", "#d9dce1"

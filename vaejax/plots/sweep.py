@@ -1,7 +1,7 @@
 """Figures of a sweep over one hyperparameter.
 
 A `table` has one row per (run, metric): `run`, hyperparameter columns, `seed`, `metric`, `value`; a `history` one row
-per (run, step). Diverged runs are left out of every mean, and every figure says so (vaejax/report/tables.py).
+per (run, step). Diverged runs are left out of every mean, and every figure says so (vaejax/analysis/tables.py).
 Nothing here uses pyplot or rcParams.
 """
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false
@@ -17,6 +17,20 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vaejax.analysis.tables import (
+    check_columns,
+    check_metrics,
+    check_seeds,
+    diverged,
+    finished,
+    is_number,
+    label,
+    name,
+    ordered,
+    short,
+    summary,
+    title,
+)
 from vaejax.errors import InputError, choose
 from vaejax.plots.style import (
     FAINT,
@@ -30,20 +44,6 @@ from vaejax.plots.style import (
     new_panels,
     places_of,
     with_note,
-)
-from vaejax.report.tables import (
-    check_columns,
-    check_metrics,
-    check_seeds,
-    diverged,
-    finished,
-    is_number,
-    label,
-    name,
-    ordered,
-    short,
-    summary,
-    title,
 )
 
 

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from vaejax.folder import attempt
+from vaejax.analysis import findings
+from vaejax.analysis import study as tables
+from vaejax.analysis.statistics import RESAMPLES, Estimate
+from vaejax.analysis.study import REFERENCE, Scores, method_name, metric_name, spread
 from vaejax.plots import study as plots
-from vaejax.report import Block, Code, Figure, Section, Table, Tabs, Text, findings, write
-from vaejax.report import study_tables as tables
-from vaejax.report.study_tables import REFERENCE, Scores, method_name, metric_name, spread
-from vaejax.statistics import RESAMPLES, Estimate
+from vaejax.report import Block, Code, Figure, Section, Table, Tabs, Text, write
+from vaejax.storage.folder import attempt
 
 READ = "Dots: means; lines: 95 % bootstrap intervals over seeds."
 ANSWERS = 2  # findings at the top of the page
@@ -40,7 +41,7 @@ def write_study(
     """Writes `figures/*.png` and `report.html` of a measured study into `folder`, and returns the page's path.
 
     Args:
-      table: a row per (run, metric), as vaejax/report/study_tables.py says; several sources at once.
+      table: a row per (run, metric), as vaejax/analysis/study.py says; several sources at once.
       traversals: a tab's label (a method) -> its figures, for example of the best, median and worst run.
       mixing: the same for the sprites whose factors are width, height, size and angle.
       resamples: of the bootstrap over seeds.

@@ -14,14 +14,14 @@ import pandas as pd
 from matplotlib import figure as mpl
 
 from vaejax import plots
+from vaejax.analysis.tables import short
 from vaejax.apply import generate, reconstruct, traverse
 from vaejax.errors import InputError
-from vaejax.folder import attempt
-from vaejax.measure import examples
 from vaejax.method import Batch, Method, Params
+from vaejax.metrics.measure import examples
 from vaejax.report import Block, Figure, Section, Table, Tabs, write
-from vaejax.report.tables import short
-from vaejax.run import Run
+from vaejax.storage.folder import attempt
+from vaejax.storage.run import Run
 
 MEASURES = ("accuracy", "elbo", "reconstruction", "kl", "active_units", "squared_error", "mig")
 PICTURES = 10  # images a row

@@ -1,0 +1,54 @@
+"""The two terms of the evidence lower bound, from which every variational method here builds its loss."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from vaejax.distributions.basic import Gaussian
+from vaejax.method import Batch, Method, Metrics, Params
+from vaejax.methods.parts.encoder_decoder import EncoderDecoder
+from vaejax.objectives import rate, reconstruction
+
+
+class Terms(NamedTuple):
+    """What one noise sample per image gives.
+
+    Fields:
+      posterior: q(z | x).
+      z: the sample, Float[B, latents].
+      distortion: -log p(x | z), Float[B], in nats.
+      rate: KL(q(z | x) || p(z)), Float[B], in nats.
+    """
+
+    posterior: Gaussian
+    z: Float[Array, "B latents"]
+    distortion: Float[Array, " B"]
+    rate: Float[Array, " B"]
+
+    def metrics(self, loss: jax.Array, **more: jax.Array) -> Metrics:
+        """`loss`, `reconstruction` and `kl` in nats per image, and `more`."""
+        return {"loss": loss, "reconstruction": self.distortion.mean(), "kl": self.rate.mean(), **more}
+
+
+def elbo_terms(model: EncoderDecoder | Method, params: Params, batch: Batch, key: Key[Array, ""]) -> Terms:
+    """Encodes, draws one code for each image with this key, and decodes."""
+    posterior: Any = model.encode(params, batch)
+    z = posterior.sample(key)
+    assert model.prior is not None
+    nats = rate(posterior, model.prior(params, batch), z).sum(axis=-1)
+    return Terms(posterior, z, reconstruction(model.decode(params, z), batch.x), nats)
+
+
+def distortions(
+    model: EncoderDecoder | Method, params: Params, z: Float[Array, "K B latents"], x: Float[Array, "B H W C"]
+) -> Float[Array, "K B"]:
+    """-log p(x | z) in nats of K codes of each image.
+
+    They are decoded along one axis: on a CPU gradients of products over two take a third longer. Codes of an image are
+    neighbours there, so that devices that share a batch also share these.
+    """
+    many = len(z)
+    flat = z.swapaxes(0, 1).reshape(many * len(x), *z.shape[2:])
+    return reconstruction(model.decode(params, flat), jnp.repeat(x, many, axis=0)).reshape(len(x), many).T

@@ -1,0 +1,250 @@
+"""A whole sweep (hyperparameters x seeds) as one compiled program: `fit` trains the runs that `grid` has laid out.
+
+The runs lie along one flat axis. As many as `vaejax.plan` says are trained at once, the next follow when those are
+done, through the same program. Host code runs only between segments of steps: progress, history, checkpoints.
+"""
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import closing
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Int
+
+from vaejax.data.source import Data, Source, Streamed, example, stored_labels
+from vaejax.distributions.conditions import check_classes
+from vaejax.errors import InputError, check_sizes, choose
+from vaejax.method import Batch, Hyper, Method, Metrics, State
+from vaejax.storage.ledger import Keeper, Ledger, Means
+from vaejax.training import step as train
+from vaejax.training.runs import Result, Runs
+from vaejax.training.strategy import over_runs, pad, place, plan, split_batches
+
+Tree = TypeVar("Tree")
+SEGMENTS = 100  # how often at least the host looks at a group of runs: history points, progress
+LONGEST_SEGMENT = 1000  # steps
+SHORTEST_SEGMENT = 10  # every call pays for the pages of its memory anew: 446 ms a step instead of 323 in calls of one
+PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bf16": "bfloat16"}  # of the factors in a matrix product
+log = logging.getLogger("vaejax")
+
+
+class Progress(NamedTuple):
+    """What `on_progress` is given after every segment.
+
+    Fields:
+      done, total: run-steps, of all runs together.
+      runs: Int[g], those that are being trained.
+      step: how far these are.
+      metrics: means over the segment, Float[g].
+      diverged: how many runs have diverged so far.
+    """
+
+    done: int
+    total: int
+    runs: Int[np.ndarray, " g"]
+    step: int
+    metrics: Means
+    diverged: int
+
+
+# Weights are drawn once, in milliseconds; at full effort LLVM compiles the many draws for 16 s, at this one for 2 s.
+QUICK_COMPILE = {"xla_backend_optimization_level": 1}
+
+
+@cache
+def _sampler(sample, batch_size: int, mesh: Mesh) -> train.Sample:
+    """One function object for equal arguments, so that a second `fit` finds the compiled program."""
+    return split_batches(sample, batch_size, mesh)
+
+
+@partial(jax.jit, static_argnames=("method", "sample", "mesh"), compiler_options=QUICK_COMPILE)
+def _init(method, sample, mesh, runs: Runs, data: Data) -> State:
+    def one(run: Runs, data: Data) -> State:
+        key = jax.random.fold_in(jax.random.key(run.seeds), run.streams)
+        return train.init(method, run.hyper, key, sample(data, key))
+
+    return over_runs(one, runs, data, mesh)
+
+
+@partial(jax.jit, static_argnames=("method", "sample", "steps", "mesh"), donate_argnames="states")
+def _advance(method, sample, steps, mesh, hyper, data, states) -> tuple[State, Metrics]:
+    def one(run: tuple[Hyper, State], data: Data) -> tuple[State, Metrics]:
+        state, metrics = train.train(method, sample, steps, run[0], data, run[1])
+        return state, jax.tree.map(jnp.mean, metrics)
+
+    return over_runs(one, (hyper, states), data, mesh)
+
+
+def segments(steps: int, longest: int = LONGEST_SEGMENT) -> Int[np.ndarray, " T"]:
+    """The steps at which the host looks at a group: equal segments, and what is left over at the end."""
+    length = max(1, min(max(steps // SEGMENTS, SHORTEST_SEGMENT), longest))
+    return np.append(np.arange(length, steps, length), steps)
+
+
+def fit(
+    method: Method,
+    source: Source | Streamed,
+    runs: Runs,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    chunk: int | None = None,
+    workdir: str | Path | None = None,
+    mesh: Mesh | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    save_every: float = 60.0,
+    precision: str = "float32",
+) -> Result:
+    """Trains all runs for `steps` steps. New hyperparameters, seeds or numbers of runs compile nothing new.
+
+    How runs are laid over the devices is chosen by `vaejax.plan`, and logged in one line. A run whose loss or
+    gradient is not finite is frozen as it was before; the others don't notice.
+
+    Args:
+      chunk: how many runs each device vmaps at once; chosen by backend and memory if not given. Changes results by
+        rounding only.
+      workdir: where to keep `runs.csv`, `history.csv` and `checkpoints/`. A sweep that was interrupted there is
+        continued, and ends bit for bit as if it had not been. Runs that are finished are not trained again.
+      mesh: devices along an axis `runs`, and perhaps `batch`; all devices if not given.
+      on_progress: called on the host after every segment of steps.
+      save_every: seconds between checkpoints, 0 for one after every segment; they are farther apart where saving
+        would take more than a twentieth of the time.
+      precision: `float32`, `tf32` or `bf16`: to what an accelerator rounds the factors of matrix products; sums are
+        float32. A CPU computes in float32 always. What it does to ELBO and MIG
+        is measured by `experiments/benchmarks/precision.py`.
+
+    Raises:
+      InputError: an unknown precision; less than 1 step, batch or chunk; images of another shape than the method's, or
+        labels that are none of its classes; a `workdir` that holds another sweep or that can't be written.
+    """
+    check_sizes(steps=steps, batch_size=batch_size, chunk=chunk)
+    rounding = choose(PRECISIONS, precision, "precision")
+    one = example(source)
+    check_shapes(method, one)
+    if not isinstance(source, Streamed):
+        check_classes(method, stored_labels(source.data))
+    layout = plan(method, one, runs.count, batch_size, chunk=chunk, mesh=mesh)
+    log.info("%s", layout)
+    sample = _sampler(source.sample, batch_size, layout.mesh)
+    data = source.take(np.arange(1)).data if isinstance(source, Streamed) else place(source.data, layout.mesh)
+    template = pad(runs, layout.group)
+    like: State = _init.eval_shape(method, sample, layout.mesh, template, data)
+    ends = segments(steps, source.window // batch_size if isinstance(source, Streamed) else LONGEST_SEGMENT)
+    ledger, keeper, begun = Ledger(runs.count, ends, metric_names(method, one), like), None, {}
+    if workdir is not None:
+        table = runs.table()
+        claimed = {"steps": steps, "batch_size": batch_size, "precision": precision, "source": source.name}
+        claimed |= {"segments": ends.size, "runs": table.to_csv()}
+        keeper = Keeper(Path(workdir), claimed, table, ledger, save_every)
+        begun = keeper.load()
+
+    def feed(first: int) -> Generator[Data, None, None]:
+        if not isinstance(source, Streamed):
+            return _always(data)
+        return _windows(method, source, batch_size, ends, first, layout.mesh)
+
+    def progress(index: Int[np.ndarray, " g"], segment: int, means: Means) -> Progress:
+        done = int(np.append(0, ends)[ledger.done].sum())
+        diverged = ledger.status().count("diverged")
+        return Progress(done, runs.count * steps, index, int(ends[segment]), means, diverged)
+
+    for index in ledger.groups(layout.group):
+        first = int(ledger.done[index[0]])
+        group = place(pad(runs.select(index), layout.group), layout.mesh, "runs")
+        with closing(feed(first)) as windows:
+            now = next(windows)
+            if first:
+                states = place(
+                    pad(_stack([begun.pop(run) for run in index.tolist()]), layout.group), layout.mesh, "runs"
+                )
+            else:
+                states = _init(method, sample, layout.mesh, group, now)
+            for segment in range(first, ends.size):
+                length = int(ends[segment] - (ends[segment - 1] if segment else 0))
+                with jax.default_matmul_precision(rounding):
+                    states, metrics = _advance(method, sample, length, layout.mesh, group.hyper, now, states)
+                means = ledger.record(index, segment, metrics)
+                if on_progress is not None:
+                    on_progress(progress(index, segment, means))
+                if segment == ends.size - 1 or not np.isfinite(means["loss"]).any():
+                    break
+                if keeper is not None and keeper.due():
+                    keeper.save(ledger.block(index, states))
+                now = next(windows)
+        finished = ledger.finish(index, states)
+        if keeper is not None:
+            keeper.finished.append(finished)
+    if keeper is not None:
+        keeper.save()
+    return Result(method, runs, ledger.params, ends, ledger.history, ledger.taken, ledger.status())
+
+
+def _always(data: Data) -> Generator[Data, None, None]:
+    while True:
+        yield data
+
+
+def _windows(
+    method: Method, source: Streamed, batch_size: int, ends: Int[np.ndarray, " T"], first: int, mesh: Mesh
+) -> Generator[Data, None, None]:
+    """The window of each segment from `first` on: as many images are drawn from one as it holds, then comes the next.
+
+    It depends on the step alone, so every run sees the same windows, and so does one that goes on after a stop.
+    """
+    starts = np.append(0, ends[:-1])[first:]
+    numbers = (starts * batch_size // source.window).tolist()
+
+    def checked(data: Data) -> Data:
+        check_classes(method, stored_labels(data))
+        return place(data, mesh)
+
+    with closing(source.windows(numbers[0])) as windows:
+        at, data = numbers[0], checked(next(windows))
+        for number in numbers:
+            while at < number:
+                at, data = at + 1, checked(next(windows))
+            yield data
+
+
+def _stack(trees: list[Tree]) -> Tree:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+@cache  # traced once
+def metric_names(method: Method, batch: Batch) -> tuple[str, ...]:
+    """What the loss reports; `batch` is what `vaejax.data.example` gives.
+
+    From the loss alone, without its gradient: tracing a whole step would take a fifth of the time of a warm start.
+    """
+
+    def reported(hyper, key, batch):
+        return method.loss(method.init(key, batch), hyper, batch, key, jnp.zeros((), jnp.int32))[1]
+
+    hyper = jax.tree.map(jnp.float32, method.hyper)
+    return tuple(jax.eval_shape(reported, hyper, jax.random.key(0), batch))
+
+
+@cache  # traced once
+def check_shapes(method: Method, batch: Batch) -> None:
+    """Traces one image through the method, without computing anything.
+
+    Args:
+      batch: what `vaejax.data.example` gives.
+
+    Raises:
+      InputError: the method's images have another shape than these.
+    """
+
+    def reconstructed(key, batch):
+        params = method.init(key, batch)
+        return method.decode(params, method.encode(params, batch).mean).mean
+
+    made, shape = jax.eval_shape(reconstructed, jax.random.key(0), batch).shape[1:], batch.x.shape[1:]
+    if made != shape:
+        raise InputError(f"the decoder makes images of shape {made}, but those of the source have {shape}")
