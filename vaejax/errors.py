@@ -1,10 +1,12 @@
 """What a user is told when the input is wrong: one line that says what, and what to do."""
 
 import difflib
+import numbers
 from collections.abc import Mapping
 from typing import TypeVar
 
 Value = TypeVar("Value")
+LARGEST = 2**31 - 1  # of what is counted: JAX's whole numbers have 32 bits
 
 
 class InputError(ValueError):
@@ -17,19 +19,33 @@ def choose(table: Mapping[str, Value], name: str, what: str) -> Value:
     Raises:
       InputError: `name` is not in `table`.
     """
+    if not isinstance(name, str):
+        raise InputError(f"{what} has to be a name, not {shortened(name)}; choose one of: {', '.join(sorted(table))}")
     if name in table:
         return table[name]
     near = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    raise InputError(f"unknown {what} {name!r}{hint} choose one of: {', '.join(sorted(table))}")
+    raise InputError(f"unknown {what} {name[:60]!r}{hint} choose one of: {', '.join(sorted(table))}")
 
 
-def check_sizes(**sizes: int | None) -> None:
-    """Every size has to be at least 1 (or None: not given).
+def check_sizes(least: int = 1, **sizes: int | None) -> None:
+    """Every size has to be a whole number that is at least this (or None: not given); NumPy's whole numbers are, too.
 
     Raises:
       InputError: the first that is not.
     """
     for name, value in sizes.items():
-        if value is not None and value < 1:
-            raise InputError(f"{name} has to be at least 1, not {value}")
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            raise InputError(f"{name} has to be a whole number, not {shortened(value)}")
+        if not least <= value <= LARGEST:
+            bound = f"at least {least}" if value < least else f"at most {LARGEST:,}"
+            raise InputError(f"{name} has to be {bound}, not {shortened(value)}")
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """The value as Python writes it, on one line and not longer than this, with the type of what is no number."""
+    text = " ".join(repr(value).split())
+    text = text if len(text) <= most else f"{text[: most - 3]}..."
+    return text if isinstance(value, numbers.Number) else f"{text} ({type(value).__name__})"
