@@ -45,6 +45,12 @@ def mapped():
     return quick(RUNS, chunk=1)
 
 
+def sizes_of_caches(method=METHOD):
+    """How many programs have been compiled for a method, one at a time on one device."""
+    advance, begin = sweep.programs(method, DIGITS.sample, 16, devices(1))
+    return sweep.programs.cache_info().currsize, advance._cache_size(), begin._cache_size()
+
+
 def same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
     jax.tree.map(np.testing.assert_array_equal, a.history, b.history)
@@ -164,11 +170,11 @@ def test_a_mesh_without_runs_is_refused():
 
 
 def test_new_hyperparameters_seeds_and_numbers_of_runs_compile_nothing(mapped):
-    compiled = sweep._advance._cache_size(), sweep._init._cache_size()
+    compiled = sizes_of_caches()
     again = build("beta_vae", (8, 8, 1), "mlp", latents=3, width=16)
     runs = grid(again.hyper, [5, 6, 8], beta=[0, 3, 7], learning_rate=0.02)
     fit(again, load("digits"), runs, steps=STEPS, batch_size=16, mesh=devices(1), chunk=1)
-    assert (sweep._advance._cache_size(), sweep._init._cache_size()) == compiled
+    assert sizes_of_caches() == compiled
 
 
 def test_runs_of_one_seed_share_weights_data_and_noise():
@@ -214,12 +220,12 @@ def interrupted(workdir, runs, when, **options):
 
 
 def test_a_resumed_sweep_is_the_uninterrupted_one_bit_for_bit(tmp_path, mapped):
-    interrupted(tmp_path, RUNS, 2 * STEPS + 7)  # two runs are finished, and the third has been saved at its sixth step
+    interrupted(tmp_path, RUNS, 2 * STEPS + 7)  # two runs are finished, the third is saved at its seventh step
     assert pd.read_csv(tmp_path / "runs.csv")["status"].tolist() == ["finished"] * 2 + ["training"] + ["waiting"] * 3
-    assert len(pd.read_csv(tmp_path / "history.csv")) == 2 * STEPS + 6
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 2 * STEPS + 7
     seen = []
     resumed = quick(RUNS, chunk=1, workdir=tmp_path, on_progress=seen.append)
-    assert seen[0].runs.tolist() == [2] and seen[0].step == 7 and len(seen) == 4 * STEPS - 6
+    assert seen[0].runs.tolist() == [2] and seen[0].step == 8 and len(seen) == 4 * STEPS - 7
     same(resumed, mapped)
     assert resumed.taken.tolist() == [STEPS] * RUNS.count
     done = quick(RUNS, chunk=1, workdir=tmp_path, on_progress=lambda progress: pytest.fail("trained again"))

@@ -89,6 +89,7 @@ class Streamed(NamedTuple):
         go of the generator. A file that can't be read any more raises InputError here.
       at, sample: those of `Arrays`, for such a window.
       take: `(index: Int[n]) -> Arrays` of the images with these numbers below `size`.
+      mark: what tells its data from others of the same name and shape, as far as its files say it.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Streamed(NamedTuple):
     at: Callable[[Data, Int[Array, " n"]], Batch]
     sample: Sample
     take: Callable[[Int[np.ndarray, " n"]], Arrays]
+    mark: str = ""
 
 
 Source = Arrays | Factors  # all of it on the device

@@ -1,10 +1,12 @@
-"""Checkpoints of a sweep: a thin layer over Orbax that keeps the newest and says clearly when it can't.
+"""Checkpoints of a sweep: a thin layer over Orbax that keeps the last two, checks them, and says clearly when it can't.
 
-Runs are saved in blocks of those that have come equally far, each in a folder of its own with the newest of its saves,
-so that what is finished is written once.
+Runs are saved in blocks of those that have come equally far, each in a folder of its own, so that what is finished is
+written once. A save has the SHA-256 of every array, and of all that is said of it. One that is damaged is never used:
+the one before takes its place, with a line that says so.
 """
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +18,12 @@ from jaxtyping import Int
 from orbax.checkpoint import v1 as ocp
 
 from vaejax.errors import InputError
+from vaejax.storage.folder import BLOCK, DAMAGED, attempt, checksum, sha256
 
-NEWEST: Any = ocp.training.preservation_policies.LatestN(1)
+KEPT: Any = ocp.training.preservation_policies.LatestN(2)
+ALL: Any = ocp.training.preservation_policies.PreserveAll()
+Arrays = dict[str, np.ndarray]  # by the path in the tree, `states/params/decoder/...`
+log = logging.getLogger("vaejax")
 
 
 class Block(NamedTuple):
@@ -26,7 +32,7 @@ class Block(NamedTuple):
     Fields:
       runs: Int[g], which.
       segments: how many segments of training they have behind them.
-      tree: what was saved, every leaf with a leading axis [g], on the host.
+      tree: what is saved, every leaf with a leading axis [g], on the host.
     """
 
     runs: Int[np.ndarray, " g"]
@@ -34,73 +40,149 @@ class Block(NamedTuple):
     tree: Any
 
 
+class Unsound(Exception):
+    """A save isn't what was saved; says why."""
+
+
+class Damaged(NamedTuple):
+    """A save that can't be used: its folder, and why."""
+
+    path: Path
+    reason: str
+
+
 class Checkpoints(NamedTuple):
     """Where checkpoints are (`save`, `load`), and what they belong to.
 
     Fields:
-      folder: one subfolder per block, and in it one for its newest save.
-      signature: JSON that has to be equal for a checkpoint to be continued.
+      folder: one subfolder per block, and in it one for each of its last two saves, named by the segments behind it.
+      sweep: what determines the sweep; one of another is refused. Not looked at where it is empty.
     """
 
     folder: Path
-    signature: dict[str, Any]
+    sweep: dict[str, Any]
 
     def save(self, block: Block) -> None:
-        """Writes the block, then deletes older saves of it. A crash at any moment leaves a whole checkpoint.
+        """Writes the block, then deletes all saves of it but the last two. A crash at any moment leaves a whole one.
 
         Raises:
           InputError: it can't be written (no space, no permission).
         """
-        about = {**self.signature, "block": block.runs.tolist()}
+        arrays = flat(block.tree)
+        about = {"block": block.runs.tolist(), "segments": block.segments, "sweep": self.sweep}
+        about["arrays"] = {name: array_sha256(array) for name, array in arrays.items()}
+        about["whole"] = checksum(about)
         name = f"{block.runs[0]:05d}-{block.runs[-1]:05d}-{block.runs.size}"
-        with _open(self.folder / name) as checkpointer:
-            tree = to_host(block.tree)
-            checkpointer.save(block.segments, tree, overwrite=True, custom_metadata=about)
+        with _open(self.folder / name, KEPT) as checkpointer:
+            checkpointer.save(block.segments, to_host(block.tree), overwrite=True, custom_metadata=about)
 
-    def load(self, like: Callable[[int], Any] | None = None) -> list[Block]:
-        """All blocks, those that have come farthest first.
+    def load(self) -> tuple[list[Block], list[Damaged]]:
+        """The newest sound save of every block, those that have come farthest first; and those that are damaged.
 
-        Args:
-          like: from a number of runs to the structure, shapes and types of a block's tree. Without it trees are nested
-            dictionaries of arrays.
+        The tree of a block is flat: arrays by their paths.
 
         Raises:
-          InputError: a checkpoint belongs to something else, or can't be read.
+          InputError: a checkpoint belongs to another sweep.
         """
-        found = [self._block(path, like) for path in sorted(self.folder.glob("*-*-*"))]
-        return sorted((block for block in found if block is not None), key=lambda block: -block.segments)
+        blocks, damaged = [], []
+        for path in sorted(self.folder.glob("*")):
+            if BLOCK.fullmatch(path.name) and path.is_dir():
+                blocks += self._newest(path, damaged)
+        return sorted(blocks, key=lambda block: -block.segments), damaged
 
-    def _block(self, path: Path, like: Callable[[int], Any] | None) -> Block | None:
-        with _open(path) as checkpointer:
-            if checkpointer.latest is None:
-                return None
-            about: Any = checkpointer.metadata().custom_metadata
-            for name, value in self.signature.items():
-                if about.get(name) != value:
-                    raise InputError(
-                        f"{self.folder} holds another sweep ({name} is {about.get(name)} there, {value} here); "
-                        "continue with the same settings or choose another folder"
-                    )
-            runs, segments = np.array(about["block"]), checkpointer.latest.step
-            if like is None:
-                return Block(runs, segments, checkpointer.load())
-            shapes = like(runs.size)
-            tree: Any = checkpointer.load(None, jax.tree.map(_abstract, shapes))
-            return Block(runs, segments, jax.tree.map(_restored, shapes, tree))
+    def _newest(self, path: Path, damaged: list[Damaged]) -> list[Block]:
+        saves = [save for save in path.iterdir() if save.name.isdecimal() and save.is_dir()]
+        for save in sorted(saves, key=lambda save: -int(save.name)):
+            try:
+                return [self._sound(path, int(save.name))]
+            except Unsound as error:
+                damaged.append(Damaged(save, str(error)))
+        return []
+
+    def _sound(self, path: Path, segments: int) -> Block:
+        """The block as it was saved after so many segments.
+
+        Raises:
+          Unsound: it is damaged.
+          InputError: it belongs to another sweep.
+        """
+        with _open(path, ALL, "read") as checkpointer:
+            about: Any = checkpointer.metadata(segments).custom_metadata
+            if not isinstance(about, dict) or "whole" not in about:
+                raise Unsound("it has no checksums")
+            said = {name: value for name, value in about.items() if name != "whole"}
+            if checksum(said) != about["whole"] or said["segments"] != segments:
+                raise Unsound("what it says of itself was changed")
+            if self.sweep and about["sweep"] != self.sweep:
+                raise InputError(f"{path.parent} holds checkpoints of another sweep; choose another folder")
+            arrays = flat(checkpointer.load(segments))
+        if set(arrays) != set(about["arrays"]):
+            raise Unsound("it lacks arrays")
+        for name, array in arrays.items():
+            if array_sha256(array) != about["arrays"][name]:
+                raise Unsound(f"{name} was changed")
+        return Block(np.array(about["block"]), segments, arrays)
+
+    def put_aside(self, damaged: Damaged) -> None:
+        """Moves a damaged save out of the way, into `checkpoints/damaged/`, so that it may be looked at."""
+        aside = self.folder / DAMAGED / f"{damaged.path.parent.name}_{damaged.path.name}"
+        attempt(self.folder, lambda: (aside.parent.mkdir(exist_ok=True), damaged.path.rename(_free(aside))))
+
+
+def _free(path: Path) -> Path:
+    """This path, or with a number behind it where there is such a one."""
+    number = 1
+    while (found := path if number == 1 else path.with_name(f"{path.name}_{number}")).exists():
+        number += 1
+    return found
 
 
 @contextmanager
-def _open(folder: Path) -> Iterator[ocp.training.Checkpointer]:
+def _open(folder: Path, kept: Any, verb: str = "write") -> Iterator[ocp.training.Checkpointer]:
+    """Orbax's checkpointer; whatever it raises becomes one line, and what it logs on the way is not shown.
+
+    Only who writes clears away what an interrupted save has left: another process may be saving.
+    """
+    with _quiet():
+        try:
+            with ocp.training.Checkpointer(
+                str(folder.absolute()), preservation_policy=kept, cleanup_tmp_directories=verb == "write"
+            ) as checkpointer:
+                yield checkpointer
+        except (InputError, Unsound):
+            raise
+        except Exception as error:  # Orbax and TensorStore raise many kinds; the user needs the cause in one line
+            reason = _cause(error)
+            if verb == "read":
+                raise Unsound(reason) from error
+            raise InputError(
+                f"{folder} can't be written ({reason}); free some space or choose another folder"
+            ) from error
+
+
+def _cause(error: BaseException) -> str:
+    """The reason that the operating system gave, or else the first line of the error."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            return seen.strerror
+        seen = seen.__cause__ or seen.__context__
+    for known in ("No space left on device", "Read-only file system", "Permission denied", "File too large"):
+        if known.lower() in str(error).lower():
+            return known
+    return " ".join(str(error).split("\n")[0].split())[:200] or type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Orbax's own log, which prints tracebacks of what is raised anyway."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
     try:
-        with ocp.training.Checkpointer(
-            str(folder.absolute()), preservation_policy=NEWEST, cleanup_tmp_directories=True
-        ) as checkpointer:
-            yield checkpointer
-    except InputError:
-        raise
-    except Exception as error:  # Orbax and TensorStore raise many kinds; the user needs the cause in one line
-        cause = str(error).strip().split("\n")[0][:300]
-        raise InputError(f"the checkpoint in {folder} can't be written or read: {cause}") from error
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _is_key(leaf: Any) -> bool:
@@ -112,7 +194,35 @@ def to_host(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf), tree)
 
 
-def _abstract(leaf: Any) -> np.ndarray:
+def flat(tree: Any) -> Arrays:
+    """The leaves on the host by their paths, equal for a NamedTuple and for the dictionary that is read back of it."""
+
+    def name(path: Any) -> str:
+        return "/".join(str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in path)
+
+    return {name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(to_host(tree))[0]}
+
+
+def unflat(like: Any, arrays: Arrays) -> Any:
+    """The tree of this structure, its leaves from `flat`; keys are keys again.
+
+    Raises:
+      InputError: arrays are missing or have other shapes or types.
+    """
+    expected = flat(jax.tree.map(_placeholder, like))
+    for name, leaf in expected.items():
+        there = arrays.get(name)
+        if there is None or (there.shape, there.dtype) != (leaf.shape, leaf.dtype):
+            found = "missing" if there is None else f"{there.dtype}{list(there.shape)}"
+            raise InputError(f"the checkpoint's {name} is {found}, but the method's is {leaf.dtype}{list(leaf.shape)}")
+    if len(arrays) > len(expected):
+        raise InputError(f"the checkpoint has {min(set(arrays) - set(expected))}, which the method lacks")
+    leaves = [arrays[name] for name in expected]
+    kinds, structure = jax.tree.flatten(like)
+    return structure.unflatten([_restored(kind, leaf) for kind, leaf in zip(kinds, leaves, strict=True)])
+
+
+def _placeholder(leaf: Any) -> np.ndarray:
     """An array that has the saved shape and type but takes no memory."""
     found = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
     return np.broadcast_to(np.zeros((), found.dtype), found.shape)
@@ -120,3 +230,9 @@ def _abstract(leaf: Any) -> np.ndarray:
 
 def _restored(like: Any, leaf: np.ndarray) -> Any:
     return jax.random.wrap_key_data(jnp.asarray(leaf)) if _is_key(like) else leaf
+
+
+def array_sha256(array: np.ndarray) -> str:
+    """The checksum of an array: of its type, shape and bytes."""
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return sha256(head + np.ascontiguousarray(array).tobytes())

@@ -1,5 +1,6 @@
 """What is known of every run of a sweep, on the host, and how it is kept: `checkpoints/`, `runs.csv`, `history.csv`."""
 
+import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,14 +11,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vaejax.method import Metrics, State
-from vaejax.storage.checkpoint import Block, Checkpoints, to_host
-from vaejax.storage.folder import write_table
+from vaejax.storage.checkpoint import Block, Checkpoints, to_host, unflat
+from vaejax.storage.folder import identify, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Means = dict[str, Float[np.ndarray, " g"]]
 SAVING = 0.05  # of the time at most
+log = logging.getLogger("vaejax")
 
 
 class Ledger:
@@ -77,9 +79,14 @@ class Ledger:
         return {"states": states, "history": {name: rows[:count] for name, rows in self.history.items()}}
 
     def restore(self, block: Block) -> dict[int, State]:
-        """Enters what was saved of runs that are new here; gives the states of those that are not finished."""
+        """Enters what was saved of runs that are new here; gives the states of those that are not finished.
+
+        Raises:
+          InputError: what was saved has other arrays.
+        """
         fresh = np.flatnonzero(self.done[block.runs] == 0)
-        index, tree = block.runs[fresh], jax.tree.map(lambda leaf: leaf[fresh], block.tree)
+        saved = unflat(self.shapes(block.runs.size), block.tree)
+        index, tree = block.runs[fresh], jax.tree.map(lambda leaf: leaf[fresh], saved)
         for name, rows in tree["history"].items():
             self.history[name][index] = rows
         self.done[index] = block.segments
@@ -112,17 +119,31 @@ class Keeper:
     A pause of 0 is after every segment.
     """
 
-    def __init__(self, workdir: Path, claimed: dict[str, Any], runs: "pd.DataFrame", ledger: Ledger, pause: float):
-        self.workdir, self.runs, self.ledger, self.pause = workdir, runs, ledger, pause
-        self.checkpoints = Checkpoints(workdir / "checkpoints", claimed)
+    def __init__(self, workdir: Path, sweep: dict[str, Any], runs: "pd.DataFrame", ledger: Ledger, pause: float):
+        self.workdir, self.sweep, self.runs, self.ledger, self.pause = workdir, sweep, runs, ledger, pause
+        self.checkpoints = Checkpoints(workdir / "checkpoints", sweep)
         self.finished: list[Block] = []  # since the last save
         self.saved = time.monotonic()
 
     def load(self) -> dict[int, State]:
-        """Enters what an earlier call has saved; gives the states of runs that were begun."""
+        """Enters what an earlier call has saved; gives the states of runs that were begun.
+
+        What is damaged is put aside, with a line that says how it goes on.
+
+        Raises:
+          InputError: the folder holds another sweep.
+        """
+        identify(self.workdir, self.sweep)
+        blocks, damaged = self.checkpoints.load()
         begun: dict[int, State] = {}
-        for block in self.checkpoints.load(self.ledger.shapes):
+        for block in blocks:
             begun |= self.ledger.restore(block)
+        for save in damaged:
+            self.checkpoints.put_aside(save)
+            log.warning(
+                "the checkpoint %s is damaged (%s) and was put aside; its runs go on from the one before, or from the "
+                "start where there is none", save.path, save.reason,
+            )  # fmt: skip
         return begun
 
     def due(self) -> bool:

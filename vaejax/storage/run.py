@@ -1,20 +1,26 @@
 """Opening what a sweep left in `runs/NAME/`, for notebooks and further experiments."""
 
+import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vaejax.data import Source, load
-from vaejax.errors import InputError
-from vaejax.method import Method
+from vaejax.errors import InputError, shortened
+from vaejax.method import Batch, Method
 from vaejax.methods import build
-from vaejax.storage import folder
-from vaejax.storage.checkpoint import Block, Checkpoints
+from vaejax.storage.checkpoint import Block, Checkpoints, Damaged, unflat
+from vaejax.storage.folder import check_free, identity, is_recorded, read_config, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+COLUMNS = ("run", "metric", "value")  # of results.csv
+log = logging.getLogger("vaejax")
 
 
 class Run(NamedTuple):
@@ -47,41 +53,116 @@ class Run(NamedTuple):
         return load(split=split, **self.config["source"])
 
 
-def load_run(path: str | Path) -> Run:
-    """Opens `runs/NAME`.
+def load_run(path: str | Path, method: Method | None = None) -> Run:
+    """Opens `runs/NAME`; nothing in it is changed.
+
+    Args:
+      method: what was trained, where `config.json` can't say it.
 
     Raises:
-      InputError: it is not the folder of a sweep, nothing was saved there yet, or a file can't be read.
+      InputError: it is not the folder of a sweep, nothing was saved there yet, a file can't be read, was cut or
+        changed, or files don't fit each other.
     """
+    path = _folder(path)
+    config = read_config(path)
+    method = method or _built(path, config)
+    table = read_table(path / "runs.csv", ("run", "status"))
+    history = read_table(path / "history.csv", ("run", "step"))
+    measured = _measured(path / "results.csv")
+    if table["run"].tolist() != list(range(len(table))):
+        raise InputError(f"{path / 'runs.csv'} doesn't list the runs 0 to {len(table) - 1}; put it back from a copy")
+    blocks, damaged = Checkpoints(path / "checkpoints", {}).load()
+    _check_saved(path, table, blocks, damaged)
+    return Run(path, config, method, _params(path, method, config, blocks, len(table)), table, history, measured)
+
+
+def _measured(file: Path) -> "pd.DataFrame":
     import pandas as pd
 
-    path = Path(path)
-    config = folder.read_config(path)
+    return read_table(file, COLUMNS) if file.exists() or is_recorded(file) else pd.DataFrame(columns=list(COLUMNS))
+
+
+def _folder(path: str | Path) -> Path:
+    """The path of a folder that is there.
+
+    Raises:
+      InputError: it is none.
+    """
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        raise InputError(f"load_run takes the path of a folder, not {shortened(path)}")
+    found = Path(path)
+    check_free(found)
+    if not found.is_dir():
+        raise InputError(f"{found} is not the folder of a sweep: there is no such folder")
+    return found
+
+
+def _built(path: Path, config: dict[str, Any]) -> Method:
+    """The method that `config.json` describes.
+
+    Raises:
+      InputError: it describes none.
+    """
+    if not {"shape", "model"} <= set(config):
+        raise InputError(f"{path / 'config.json'} has no 'shape' or 'model'; a study has its runs in {path}/groups/")
     try:
-        shape = tuple(config["shape"])
         model = {name: tuple(value) if isinstance(value, list) else value for name, value in config["model"].items()}
-        method = build(shape=shape, **model)
-        table = pd.read_csv(path / "runs.csv")
-        history = pd.read_csv(path / "history.csv")
-        results = path / "results.csv"
-        measured = pd.read_csv(results) if results.exists() else pd.DataFrame(columns=["run", "metric", "value"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} can't be opened: {error}; was the sweep stopped before its first save?") from error
-    blocks = Checkpoints(path / "checkpoints", {}).load()
-    if not blocks:
+        return build(shape=tuple(config["shape"]), **model)
+    except InputError:
+        raise
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path / 'config.json'} describes no method: {error}") from error
+
+
+def _check_saved(path: Path, table: "pd.DataFrame", blocks: list[Block], damaged: list[Damaged]) -> None:
+    """Every run that is listed as done has its last parameters in a sound checkpoint.
+
+    Raises:
+      InputError: one hasn't, or there is no checkpoint.
+    """
+    if not blocks and not damaged:
         raise InputError(f"{path} holds no checkpoint yet; wait for the first save, or train it to the end")
-    return Run(path, config, method, _params(blocks, len(table)), table, history, measured)
+    last = identity(path).get("segments") or max((block.segments for block in blocks), default=0)
+    final = {int(run) for block in blocks if block.segments == last for run in block.runs}
+    begun = {int(run) for block in blocks for run in block.runs}
+    done = table.loc[table["status"].isin(["finished", "diverged"]), "run"].tolist()
+    lost = sorted((set(done) - final) | (set(table.loc[table["status"] == "training", "run"]) - begun))
+    if lost or not blocks:
+        why = f" ({damaged[0].path} is damaged: {damaged[0].reason})" if damaged else ""
+        raise InputError(f"{path} lacks the checkpoint of {_named(lost)}{why}; train it again with the same command")
+    if begun and max(begun) >= len(table):
+        raise InputError(f"{path} has checkpoints of run {max(begun)}, but runs.csv lists only {len(table)} runs")
+    for save in damaged:
+        log.warning("the checkpoint %s is damaged (%s); the one before is used", save.path, save.reason)
 
 
-def _params(blocks: list[Block], runs: int) -> Any:
-    """The newest parameters of all runs, NaN for those that wait."""
+def _named(runs: list[int]) -> str:
+    shown = ", ".join(map(str, runs[:10])) + (", ..." if len(runs) > 10 else "")
+    return f"run{'s' * (len(runs) > 1)} {shown}" if runs else "every run"
 
-    def joined(*leaves: np.ndarray) -> np.ndarray:
-        rows = np.full((runs, *leaves[0].shape[1:]), np.nan, leaves[0].dtype)
-        for block, leaf in reversed(list(zip(blocks, leaves, strict=True))):
+
+def _params(path: Path, method: Method, config: dict[str, Any], blocks: list[Block], runs: int) -> Any:
+    """The newest parameters of all runs, NaN for those that wait.
+
+    Raises:
+      InputError: they are of another model.
+    """
+    shape = config["shape"]
+    like = jax.eval_shape(
+        lambda key: method.init(key, Batch(jnp.zeros((1, *shape)), label=jnp.zeros(1, jnp.int32))), jax.random.key(0)
+    )
+    prefix, newest = "states/params/", {}
+    for block in reversed(blocks):
+        count = block.runs.size
+        shapes = jax.tree.map(lambda leaf, n=count: jax.ShapeDtypeStruct((n, *leaf.shape), leaf.dtype), like)
+        arrays = {name[len(prefix) :]: leaf for name, leaf in block.tree.items() if name.startswith(prefix)}
+        try:
+            params = unflat(shapes, arrays)
+        except InputError as error:
+            raise InputError(f"{path}: config.json and the checkpoints don't fit each other: {error}") from error
+        newest = newest or jax.tree.map(
+            lambda leaf: np.full((runs, *leaf.shape), np.nan if leaf.dtype.kind == "f" else 0, leaf.dtype), like
+        )
+        for rows, leaf in zip(jax.tree.leaves(newest), jax.tree.leaves(params), strict=True):
             rows[block.runs] = leaf
-        return rows
-
-    return jax.tree.map(joined, *[block.tree["states"]["params"] for block in blocks])
+    return newest

@@ -5,11 +5,13 @@ done, through the same program. Host code runs only between segments of steps: p
 """
 
 import logging
+import numbers
+import os
 from collections.abc import Callable, Generator
-from contextlib import closing
-from functools import cache, partial
+from contextlib import ExitStack, closing
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +19,16 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int
 
-from vaejax.data.source import Data, Source, Streamed, example, stored_labels
+from vaejax.data.source import Data, Sample, Source, Streamed, example, stored_labels
 from vaejax.distributions.conditions import check_classes
-from vaejax.errors import InputError, check_sizes, choose
+from vaejax.errors import InputError, check_sizes, choose, shortened
 from vaejax.method import Batch, Hyper, Method, Metrics, State
+from vaejax.storage.folder import held, sha256
 from vaejax.storage.ledger import Keeper, Ledger, Means
 from vaejax.training import step as train
+from vaejax.training.fingerprint import contents, program
 from vaejax.training.runs import Result, Runs
+from vaejax.training.signals import deferred
 from vaejax.training.strategy import over_runs, pad, place, plan, split_batches
 
 Tree = TypeVar("Tree")
@@ -57,28 +62,31 @@ class Progress(NamedTuple):
 QUICK_COMPILE = {"xla_backend_optimization_level": 1}
 
 
-@cache
-def _sampler(sample, batch_size: int, mesh: Mesh) -> train.Sample:
-    """One function object for equal arguments, so that a second `fit` finds the compiled program."""
-    return split_batches(sample, batch_size, mesh)
+@lru_cache(maxsize=8)  # of the last few methods: what a program takes is freed with it
+def programs(method: Method, sample: Sample, batch_size: int, mesh: Mesh) -> tuple[Any, Any]:
+    """Training of a group by some steps, and its states at step 0, both compiled when they are first called.
 
+    Equal arguments give the same two, so that a second `fit` compiles nothing.
+    """
+    drawn = split_batches(sample, batch_size, mesh)
 
-@partial(jax.jit, static_argnames=("method", "sample", "mesh"), compiler_options=QUICK_COMPILE)
-def _init(method, sample, mesh, runs: Runs, data: Data) -> State:
-    def one(run: Runs, data: Data) -> State:
-        key = jax.random.fold_in(jax.random.key(run.seeds), run.streams)
-        return train.init(method, run.hyper, key, sample(data, key))
+    @partial(jax.jit, static_argnames="steps", donate_argnames="states")
+    def advance(hyper: Hyper, data: Data, states: State, steps: int) -> tuple[State, Metrics]:
+        def one(run: tuple[Hyper, State], data: Data) -> tuple[State, Metrics]:
+            state, metrics = train.train(method, drawn, steps, run[0], data, run[1])
+            return state, jax.tree.map(jnp.mean, metrics)
 
-    return over_runs(one, runs, data, mesh)
+        return over_runs(one, (hyper, states), data, mesh)
 
+    @partial(jax.jit, compiler_options=QUICK_COMPILE)
+    def begin(runs: Runs, data: Data) -> State:
+        def one(run: Runs, data: Data) -> State:
+            key = jax.random.fold_in(jax.random.key(run.seeds), run.streams)
+            return train.init(method, run.hyper, key, drawn(data, key))
 
-@partial(jax.jit, static_argnames=("method", "sample", "steps", "mesh"), donate_argnames="states")
-def _advance(method, sample, steps, mesh, hyper, data, states) -> tuple[State, Metrics]:
-    def one(run: tuple[Hyper, State], data: Data) -> tuple[State, Metrics]:
-        state, metrics = train.train(method, sample, steps, run[0], data, run[1])
-        return state, jax.tree.map(jnp.mean, metrics)
+        return over_runs(one, runs, data, mesh)
 
-    return over_runs(one, (hyper, states), data, mesh)
+    return advance, begin
 
 
 def segments(steps: int, longest: int = LONGEST_SEGMENT) -> Int[np.ndarray, " T"]:
@@ -119,11 +127,16 @@ def fit(
         float32. A CPU computes in float32 always. What it does to ELBO and MIG
         is measured by `experiments/benchmarks/precision.py`.
 
+    With a `workdir`, Ctrl-C and SIGTERM let the segment end and save it first; a second one stops at once. What
+    `on_progress` raises is saved for, too.
+
     Raises:
       InputError: an unknown precision; less than 1 step, batch or chunk; images of another shape than the method's, or
-        labels that are none of its classes; a `workdir` that holds another sweep or that can't be written.
+        labels that are none of its classes; a `workdir` that holds another sweep (another method, network, likelihood,
+        option, data, hyperparameter or seed), in which another process trains, or that can't be written.
     """
     check_sizes(steps=steps, batch_size=batch_size, chunk=chunk)
+    check_pause(save_every)
     rounding = choose(PRECISIONS, precision, "precision")
     one = example(source)
     check_shapes(method, one)
@@ -131,18 +144,11 @@ def fit(
         check_classes(method, stored_labels(source.data))
     layout = plan(method, one, runs.count, batch_size, chunk=chunk, mesh=mesh)
     log.info("%s", layout)
-    sample = _sampler(source.sample, batch_size, layout.mesh)
+    advance, begin = programs(method, source.sample, batch_size, layout.mesh)
     data = source.take(np.arange(1)).data if isinstance(source, Streamed) else place(source.data, layout.mesh)
-    template = pad(runs, layout.group)
-    like: State = _init.eval_shape(method, sample, layout.mesh, template, data)
+    like: State = begin.eval_shape(pad(runs, layout.group), data)
     ends = segments(steps, source.window // batch_size if isinstance(source, Streamed) else LONGEST_SEGMENT)
     ledger, keeper, begun = Ledger(runs.count, ends, metric_names(method, one), like), None, {}
-    if workdir is not None:
-        table = runs.table()
-        claimed = {"steps": steps, "batch_size": batch_size, "precision": precision, "source": source.name}
-        claimed |= {"segments": ends.size, "runs": table.to_csv()}
-        keeper = Keeper(Path(workdir), claimed, table, ledger, save_every)
-        begun = keeper.load()
 
     def feed(first: int) -> Generator[Data, None, None]:
         if not isinstance(source, Streamed):
@@ -154,35 +160,77 @@ def fit(
         diverged = ledger.status().count("diverged")
         return Progress(done, runs.count * steps, index, int(ends[segment]), means, diverged)
 
-    for index in ledger.groups(layout.group):
-        first = int(ledger.done[index[0]])
-        group = place(pad(runs.select(index), layout.group), layout.mesh, "runs")
-        with closing(feed(first)) as windows:
-            now = next(windows)
-            if first:
-                states = place(
-                    pad(_stack([begun.pop(run) for run in index.tolist()]), layout.group), layout.mesh, "runs"
-                )
-            else:
-                states = _init(method, sample, layout.mesh, group, now)
-            for segment in range(first, ends.size):
-                length = int(ends[segment] - (ends[segment - 1] if segment else 0))
-                with jax.default_matmul_precision(rounding):
-                    states, metrics = _advance(method, sample, length, layout.mesh, group.hyper, now, states)
-                means = ledger.record(index, segment, metrics)
-                if on_progress is not None:
-                    on_progress(progress(index, segment, means))
-                if segment == ends.size - 1 or not np.isfinite(means["loss"]).any():
-                    break
-                if keeper is not None and keeper.due():
-                    keeper.save(ledger.block(index, states))
+    with ExitStack() as stack:
+        stopping = bool  # False: where nothing is saved, what stops is raised at once
+        if workdir is not None:
+            folder = work_folder(workdir)
+            stack.enter_context(held(folder))
+            stopping = stack.enter_context(deferred())
+            table = runs.table()
+            sweep = {"steps": steps, "batch_size": batch_size, "precision": precision, "source": source.name}
+            sweep |= {"runs": sha256(table.to_csv().encode()), "segments": ends.size}
+            sweep |= {"program": program(method, source, data, batch_size), "data": contents(source)}
+            keeper = Keeper(folder, sweep, table, ledger, save_every)
+            begun = keeper.load()
+        for index in ledger.groups(layout.group):
+            first = int(ledger.done[index[0]])
+            group = place(pad(runs.select(index), layout.group), layout.mesh, "runs")
+            with closing(feed(first)) as windows:
                 now = next(windows)
-        finished = ledger.finish(index, states)
+                if first:
+                    states = place(
+                        pad(_stack([begun.pop(run) for run in index.tolist()]), layout.group), layout.mesh, "runs"
+                    )
+                else:
+                    states = begin(group, now)
+                for segment in range(first, ends.size):
+                    length = int(ends[segment] - (ends[segment - 1] if segment else 0))
+                    with jax.default_matmul_precision(rounding):
+                        states, metrics = advance(group.hyper, now, states, length)
+                    means = ledger.record(index, segment, metrics)
+                    try:
+                        if on_progress is not None:
+                            on_progress(progress(index, segment, means))
+                        if segment == ends.size - 1 or not np.isfinite(means["loss"]).any():
+                            break
+                        now = next(windows) if not stopping() else now
+                    except BaseException:  # of the caller's function, or of the disk: this segment isn't lost
+                        if keeper is not None:
+                            keeper.save(ledger.block(index, states))
+                        raise
+                    if keeper is not None and (keeper.due() or stopping()):
+                        keeper.save(ledger.block(index, states))
+                    if stopping():
+                        raise KeyboardInterrupt("stopped and saved; the same call goes on from here")
+            finished = ledger.finish(index, states)
+            if keeper is not None:
+                keeper.finished.append(finished)
+            if stopping():
+                break
         if keeper is not None:
-            keeper.finished.append(finished)
-    if keeper is not None:
-        keeper.save()
+            keeper.save()
     return Result(method, runs, ledger.params, ends, ledger.history, ledger.taken, ledger.status())
+
+
+def work_folder(workdir: str | Path) -> Path:
+    """The folder of this name.
+
+    Raises:
+      InputError: it isn't the name of one.
+    """
+    if not isinstance(workdir, str | os.PathLike) or not str(workdir):
+        raise InputError(f"workdir has to be the path of a folder, not {shortened(workdir)}")
+    return Path(workdir).absolute()
+
+
+def check_pause(save_every: float) -> None:
+    """Nothing, where it is a number of seconds.
+
+    Raises:
+      InputError: it is none, or negative.
+    """
+    if isinstance(save_every, bool) or not isinstance(save_every, numbers.Real) or not save_every >= 0:
+        raise InputError(f"save_every has to be a number of seconds, 0 or more, not {shortened(save_every)}")
 
 
 def _always(data: Data) -> Generator[Data, None, None]:
