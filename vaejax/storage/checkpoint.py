@@ -5,6 +5,7 @@ written once. A save has the SHA-256 of every array, and of all that is said of 
 the one before takes its place, with a line that says so.
 """
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +19,11 @@ from jaxtyping import Int
 from orbax.checkpoint import v1 as ocp
 
 from vaejax.errors import InputError
-from vaejax.storage.folder import BLOCK, DAMAGED, attempt, checksum, sha256
+from vaejax.storage.folder import BLOCK, DAMAGED, attempt, checksum, sha256, write_text
 
 KEPT: Any = ocp.training.preservation_policies.LatestN(2)
 ALL: Any = ocp.training.preservation_policies.PreserveAll()
+SUMS = "sha256.json"  # in the folder of a save
 Arrays = dict[str, np.ndarray]  # by the path in the tree, `states/params/decoder/...`
 log = logging.getLogger("vaejax")
 
@@ -75,6 +77,8 @@ class Checkpoints(NamedTuple):
         name = f"{block.runs[0]:05d}-{block.runs[-1]:05d}-{block.runs.size}"
         with _open(self.folder / name, KEPT) as checkpointer:
             checkpointer.save(block.segments, to_host(block.tree), overwrite=True, custom_metadata=about)
+        save = self.folder / name / str(block.segments)
+        write_text(save / SUMS, json.dumps(_sums(save), indent=1) + "\n")
 
     def load(self) -> tuple[list[Block], list[Damaged]]:
         """The newest sound save of every block, those that have come farthest first; and those that are damaged.
@@ -106,6 +110,7 @@ class Checkpoints(NamedTuple):
           Unsound: it is damaged.
           InputError: it belongs to another sweep.
         """
+        _check_files(path / str(segments))
         with _open(path, ALL, "read") as checkpointer:
             about: Any = checkpointer.metadata(segments).custom_metadata
             if not isinstance(about, dict) or "whole" not in about:
@@ -135,6 +140,32 @@ def _free(path: Path) -> Path:
     while (found := path if number == 1 else path.with_name(f"{path.name}_{number}")).exists():
         number += 1
     return found
+
+
+def _sums(save: Path) -> dict[str, str]:
+    """The checksum of every file of a save."""
+    files = sorted(file for file in save.rglob("*") if file.is_file() and file.name != SUMS)
+    return {file.relative_to(save).as_posix(): sha256(file.read_bytes()) for file in files}
+
+
+def _check_files(save: Path) -> None:
+    """Every file is as it was written, so that Orbax, whose threads complain by themselves, never meets another.
+
+    Nothing is known where a process ended between the save and its checksums; those of the arrays are left then.
+
+    Raises:
+      Unsound: one isn't.
+    """
+    try:
+        known = json.loads((save / SUMS).read_text())
+        found = _sums(save)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise Unsound(f"its files can't be read: {_cause(error)}") from error
+    for name in (*known, *found):
+        if known.get(name) != found.get(name):
+            raise Unsound(f"{name} was {'changed' if name in known and name in found else 'added or removed'}")
 
 
 @contextmanager
