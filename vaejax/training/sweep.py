@@ -24,7 +24,7 @@ from vaejax.method import Batch, Hyper, Method, Metrics, State
 from vaejax.storage.ledger import Keeper, Ledger, Means
 from vaejax.training import step as train
 from vaejax.training.runs import Result, Runs
-from vaejax.training.strategy import over_runs, pad, place, plan, split_batches
+from vaejax.training.strategy import over_runs, pad, place, plan, split_batches, split_gradient
 
 Tree = TypeVar("Tree")
 SEGMENTS = 100  # how often at least the host looks at a group of runs: history points, progress
@@ -75,7 +75,7 @@ def _init(method, sample, mesh, runs: Runs, data: Data) -> State:
 @partial(jax.jit, static_argnames=("method", "sample", "steps", "mesh"), donate_argnames="states")
 def _advance(method, sample, steps, mesh, hyper, data, states) -> tuple[State, Metrics]:
     def one(run: tuple[Hyper, State], data: Data) -> tuple[State, Metrics]:
-        state, metrics = train.train(method, sample, steps, run[0], data, run[1])
+        state, metrics = train.train(method, sample, steps, run[0], data, run[1], split_gradient(mesh))
         return state, jax.tree.map(jnp.mean, metrics)
 
     return over_runs(one, (hyper, states), data, mesh)
