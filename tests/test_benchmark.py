@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from functools import cache
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def test_ratios_are_taken_within_rounds():
     assert [row[0] for row in rows] == ["PyTorch, plain", "PyTorch, b", "ours"]
     assert rows[2][2].median == 2 and rows[2][3] == pytest.approx(60) and rows[0][-1] is None
     (row,) = training.results(Compared({"slow": timed("slow", 1)}, {}, 0.0), 1e8, FOUND)
-    assert row[2].median == 1 / 4 and row[3] == pytest.approx(10)
+    assert row[2].median == 1 / 4 and row[3] == pytest.approx(10) and row[6] is None
 
 
 def test_without_pytorch_there_is_no_ratio_and_a_line_says_why():
@@ -143,6 +144,14 @@ def sleep(seconds):
         return {"n": n}
     print("chatter")
     return advance, {"stride": 2, "units": 3}
+def begun(seconds):
+    def advance(n):
+        began = time.perf_counter()
+        time.sleep(0.3)
+        start = time.perf_counter() - began
+        time.sleep(n * seconds)
+        return {"each": {"wall": (time.perf_counter() - began - start) / n, "cpu": 0.5}}
+    return advance, {"stride": 20, "fixed": True}
 def bad():
     raise ValueError("no such thing")
 """
@@ -166,6 +175,33 @@ def test_contenders_take_turns_in_processes_of_their_own(env):
     assert len(a.turns) == 2 and 4 <= steps <= 10 and steps % 2 == 0 and a.turns[0].said == {"n": steps}
     assert max(a.rates) < 300 and max(b.rates) < 300  # units a second; less on a busy machine
     assert 1e6 < a.memory < 1e9
+
+
+def test_what_a_turn_takes_beside_its_steps_is_told_apart(env):
+    found = timing.compare([Contender("begun", "contenders:begun", {"seconds": 0.01}, env)], rounds=2, seconds=0.1)
+    (one,) = found.timings.values()
+    for turn in one.turns:
+        assert turn.steps == 20 and 0.2 <= turn.wall and turn.cpu == 10 and turn.start is not None
+        assert turn.start >= 0.29 and turn.rate == 20 / turn.wall  # 40 a second where the start counted
+    assert one.start is not None and one.start >= 0.29 and one.compiling >= 0.2
+    assert one.cpu == 0.5
+
+
+def test_steps_are_counted_from_the_end_of_the_first_segment():
+    ticks = [ours.Tick(40, 9.0, 12.0), ours.Tick(80, 10.0, 14.0), ours.Tick(160, 11.0, 15.0)]
+    assert ours.steady(ticks, 4) == {"wall": pytest.approx(2 / 30), "cpu": pytest.approx(3 / 30)}
+    with pytest.raises(ValueError, match="more steps"):
+        ours.steady(ticks[:1], 4)
+
+
+def test_a_fit_of_one_model_is_timed_by_its_steps(monkeypatch):
+    monkeypatch.setattr(ours, "use_devices", lambda count: None)
+    advance, facts = ours.sweep("mlp", 28, 16, 8, models=1, cores=1, steps=training.LEAST, memory=True)
+    assert facts == {"stride": 20, "fixed": True, "units": 1}
+    began = time.perf_counter()
+    said = advance(20)
+    whole = time.perf_counter() - began
+    assert said is not None and 0 < 20 * said["each"]["wall"] < whole / 2  # the rest is compiling
 
 
 def test_a_contender_that_takes_too_long_is_ended(env):

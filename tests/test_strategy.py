@@ -1,13 +1,17 @@
 """Where runs are trained: one answer for each backend and memory, all tested on a CPU."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from vaejax import Batch, build, plan
-from vaejax.training.strategy import bytes_of_a_step, in_groups, pad
+from vaejax import METHODS, Batch, build, plan, train
+from vaejax.method import MeanOverExamples
+from vaejax.training.noise import share
+from vaejax.training.strategy import bytes_of_a_step, in_groups, pad, split_gradient
 
 METHOD = build("beta_vae", (8, 8, 1), "conv", latents=3, width=4)
 GB = 10**9
@@ -23,6 +27,10 @@ def layout(runs, batch_size=16, **options):
 
 def one_device():
     return jax.make_mesh((1,), ("runs",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+
+
+def two_sharing():
+    return jax.make_mesh((1, 2), ("runs", "batch"), axis_types=(AxisType.Auto,) * 2)
 
 
 def test_on_a_cpu_every_device_trains_one_run_at_a_time():
@@ -64,7 +72,6 @@ def test_what_is_asked_for_is_done():
 
 def test_the_memory_of_a_run_is_bounded_from_above():
     """By what XLA says a step takes: the state twice, and its temporary arrays."""
-    from vaejax import train
     from vaejax.data import load
 
     method, source = build("beta_vae", (32, 32, 1), "mlp", width=64), load("sprites", size=32)
@@ -97,3 +104,123 @@ def test_groups_are_put_together_again_without_padding():
     found = in_groups(lambda group: seen.append(group.shape) or {"double": 2 * group}, np.arange(15.0), layout(15))
     np.testing.assert_array_equal(found["double"], 2 * np.arange(15.0))
     assert seen == [(2,)] * 8
+
+
+DRAWS = {
+    "normal": lambda key, n: jax.random.normal(key, (n, 3)),
+    "uniform": lambda key, n: jax.random.uniform(jax.random.fold_in(jax.random.split(key)[1], 7), (n,)),
+    "bernoulli": lambda key, n: jax.random.bernoulli(key, 0.3, (n, 2, 2)),
+    "randint": lambda key, n: jax.random.randint(key, (n,), 0, 1000),
+    "categorical": lambda key, n: jax.random.categorical(key, jnp.zeros((n, 5))),
+    "samples beside one another": lambda key, n: jax.random.normal(key, (2 * n,)),
+    "samples along another axis": lambda key, n: jax.vmap(lambda key: jax.random.normal(key, (n, 3)))(
+        jax.random.split(key, 4)
+    ).swapaxes(0, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("generator", ["threefry2x32", "rbg"])
+@pytest.mark.parametrize("name", DRAWS)
+def test_parts_of_a_batch_draw_their_rows_of_its_noise(name, generator):
+    key = jax.random.key(5, impl=generator)
+    found = [DRAWS[name](share(key, 3, 4, jnp.int32(part)), 4) for part in range(3)]
+    if generator == "threefry2x32" or "another axis" not in name:  # rbg's draws under vmap are others anyway
+        np.testing.assert_array_equal(jnp.concatenate(found), DRAWS[name](key, 12))
+
+
+def test_noise_that_is_not_of_images_is_the_same_for_all_parts():
+    key = jax.random.key(5)
+    for shape in ((), (7,), (3, 4)):
+        for part in range(2):
+            found = jax.random.normal(share(key, 2, 4, jnp.int32(part)), shape)
+            np.testing.assert_array_equal(found, jax.random.normal(key, shape))
+
+
+MEANS = {  # whose loss is a mean over examples
+    "vae", "iwae", "beta_vae", "annealed_beta", "autoencoder", "sparse_autoencoder", "k_sparse_autoencoder",
+    "contractive_autoencoder", "denoising_autoencoder", "denoising_vae", "stacked_autoencoder", "conditional_vae",
+    "vamp_vae",
+}  # fmt: skip
+STRUCTURE = {
+    "conditional_vae": {"classes": 3}, "stacked_classifier": {"classes": 3}, "vamp_vae": {"components": 6},
+    "vq_vae": {"codes": 4}, "fsq_vae": {"levels": (3, 3)},
+}  # fmt: skip
+OWN = ("vq_vae", "fsq_vae", "hierarchical_vae")  # which have a network of their own
+VARIANTS = [
+    ("iwae", {"estimator": "dreg", "samples": 3}), ("denoising_vae", {"samples": 3}),
+    ("denoising_autoencoder", {"corruption": "dropout"}),
+    ("conditional_vae", {"condition": "quadrant1", "prior": "learned"}),
+]  # fmt: skip
+
+
+def small(name, structure):
+    network = None if name in OWN else "mlp_sigmoid"
+    return build(name, (8, 8, 1), network, latents=3, width=8, **structure)
+
+
+def test_which_losses_are_means_over_examples_is_declared():
+    found = {name for name in METHODS if name not in OWN}
+    declared = {name for name in found if isinstance(small(name, STRUCTURE.get(name, {})).loss, MeanOverExamples)}
+    assert declared == MEANS
+    for name in OWN:
+        structure = {"levels": (3, 3)} if name == "fsq_vae" else {"codes": 4} if name == "vq_vae" else {"blocks": "1x3"}
+        assert not isinstance(build(name, (8, 8, 1), **structure).loss, MeanOverExamples)
+    assert not isinstance(small("contractive_autoencoder", {"estimator": "hutchinson"}).loss, MeanOverExamples)
+    assert not isinstance(build("beta_vae", (8, 8, 1))._replace(loss=lambda *given: None).loss, MeanOverExamples)
+
+
+def whole_and_parts(name, structure):
+    """The gradient and the metrics of a batch, and their means over its three parts with the same noise."""
+    method, key = small(name, structure), jax.random.key(3)
+    batch = Batch(jax.random.uniform(key, (12, 8, 8, 1)), label=jnp.arange(12) % 3)
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size).reshape(leaf.shape)), method.init(key, batch)
+    )
+
+    def of(batch, key):
+        return train.gradient(method, params, method.hyper, batch, key, jnp.int32(0))
+
+    def of_parts(batch, key):
+        parts = jax.tree.map(lambda leaf: leaf.reshape(3, 4, *leaf.shape[1:]), batch)
+        found = jax.lax.map(lambda part: of(part[0], share(key, 3, 4, part[1])), (parts, jnp.arange(3)))
+        return jax.tree.map(lambda leaf: leaf.mean(axis=0), found)
+
+    both = jax.jit(
+        lambda *given: (of(*given), of_parts(*given)), compiler_options={"xla_backend_optimization_level": 0}
+    )
+    return both(batch, key)
+
+
+def close(a, b):
+    return all(jax.tree.leaves(jax.tree.map(lambda x, y: np.allclose(x, y, rtol=1e-4, atol=1e-5), a, b)))
+
+
+@pytest.mark.parametrize(
+    ("name", "structure"), [*((name, STRUCTURE.get(name, {})) for name in sorted(MEANS)), *VARIANTS], ids=str
+)
+def test_a_mean_over_examples_is_that_of_the_parts_with_the_same_noise(name, structure):
+    assert close(*whole_and_parts(name, structure))
+
+
+@pytest.mark.parametrize("name", ["beta_tcvae", "dip_vae_i", "kl_sparse_autoencoder"])
+def test_other_losses_are_not(name):
+    assert not close(*whole_and_parts(name, {}))
+
+
+@pytest.mark.parametrize("vmapped", [False, True])
+def test_devices_that_share_a_batch_find_its_gradient(vmapped):
+    """Alone and vmapped over runs, as on accelerators."""
+    method, key, mesh = small("denoising_vae", {}), jax.random.key(3), two_sharing()
+    batch = Batch(jax.random.uniform(key, (12, 8, 8, 1)))
+    params, keys = method.init(key, batch), jax.random.split(key, 3)
+
+    def of(gradient, key):
+        return gradient(method, params, method.hyper, batch, key, jnp.int32(0))
+
+    def both(gradient):
+        return jax.jit(jax.vmap(partial(of, gradient)) if vmapped else lambda keys: of(gradient, keys[0]))
+
+    with jax.set_mesh(mesh):
+        split, whole = both(split_gradient(mesh)), both(train.gradient)
+        assert "all-reduce" in str(split.lower(keys).compile().as_text())
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), split(keys), whole(keys))

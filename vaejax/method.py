@@ -54,12 +54,33 @@ class Network(Protocol):
         ...
 
 
+Loss = Callable[[Params, Hyper, Batch, Key[Array, ""], Step], tuple[Float[Array, ""], Metrics]]
+
+
+class MeanOverExamples(NamedTuple):
+    """A loss that is a mean over the images of a batch, and so are its metrics: devices may share its batches.
+
+    Its gradient is the mean of those of the parts of a batch, given the same noise. What it draws at random belongs to
+    the images: the leading axis of a draw is the batch's, and every row is drawn by itself (no permutations). It goes
+    with the loss and not with the method, so that a method with another loss in its place claims nothing.
+    """
+
+    loss: Loss
+
+    def __call__(
+        self, params: Params, hyper: Hyper, batch: Batch, key: Key[Array, ""], step: Step
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """The loss."""
+        return self.loss(params, hyper, batch, key, step)
+
+
 class Method(NamedTuple):
     """A way to train and use an autoencoder, as pure functions over a pytree of parameters.
 
     Fields:
       hyper: a NamedTuple of float defaults (`beta`, `learning_rate`, ...). Traced. init: `(key, batch) -> params`.
       loss: `(params, hyper, batch, key, step) -> (scalar, metrics)`; metrics are scalars (nats per image), with `loss`.
+        `MeanOverExamples` of it, where it is one.
       encode: `(params, batch) -> posterior`, a Distribution over latents [B, latents]. decode: `(params, latents) ->
       likelihood` over images [B, H, W, C]. optimizer: `hyper -> optax.GradientTransformation`, rebuilt inside the step
       because `hyper` is traced. prior: `(params, batch) -> Distribution` over latents [B, latents]: what is known of
@@ -71,7 +92,7 @@ class Method(NamedTuple):
 
     hyper: Hyper
     init: Callable[[Key[Array, ""], Batch], Params]
-    loss: Callable[[Params, Hyper, Batch, Key[Array, ""], Step], tuple[Float[Array, ""], Metrics]]
+    loss: Loss
     encode: Callable[[Params, Batch], Any]
     decode: Callable[[Params, Latent], Distribution]
     optimizer: Callable[[Hyper], optax.GradientTransformation]

@@ -4,12 +4,14 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from experiments.benchmarks import timing
 
 Contending = tuple[Callable[[int], dict[str, Any] | None], dict[str, Any]]
 IMAGES = 10_000
@@ -238,10 +240,12 @@ def naive(path: str, network: str, side: int, width: int, batch: int) -> Contend
 def sweep(
     network: str, side: int, width: int, batch: int, models: int, cores: int, steps: int, memory: bool = False
 ) -> Contending:
-    """A contender: `vaejax.fit` of so many models, from the call to the result.
+    """A contender: `vaejax.fit` of so many models; steps by themselves, and what a call takes beside them.
+
+    A step takes what lies between the first segment, which waits for tracing and compiling, and the last.
 
     Args:
-      steps: of each call.
+      steps: of each call; enough for two segments.
       memory: take images from memory instead of rendering them.
     """
     use_devices(cores)
@@ -263,14 +267,41 @@ def sweep(
     before = len(compiled)
 
     def advance(n: int) -> dict[str, Any]:
-        for _ in range(n // steps):
-            result = vaejax.fit(method, source, runs, steps=steps, batch_size=batch)
+        del n  # it is fixed
+        ticks: list[Tick] = []
+
+        def tick(progress: Any) -> None:
+            ticks.append(Tick(progress.done, time.perf_counter(), timing.cpu_seconds()))
+
+        result = vaejax.fit(method, source, runs, steps=steps, batch_size=batch, on_progress=tick)
         losses = result.history["loss"]
         if not np.isfinite(losses).all():
             raise RuntimeError("a model diverged, so its time says nothing")
-        return {"compilations": len(compiled) - before, "loss": float(losses[:, -1].mean())}
+        said = {"compilations": len(compiled) - before, "loss": float(losses[:, -1].mean())}
+        return {**said, "each": steady(ticks, models)}
 
     return advance, {"stride": steps, "fixed": True, "units": models}
+
+
+class Tick(NamedTuple):
+    """Where a call is after a segment: run-steps done, and the clocks."""
+
+    done: int
+    wall: float
+    cpu: float
+
+
+def steady(ticks: Sequence[Tick], models: int) -> dict[str, float]:
+    """The `wall` and `cpu` seconds of a step of all models, from the end of the first segment to that of the last.
+
+    Raises:
+      ValueError: there is one segment only, whose steps can't be told from what is done before them.
+    """
+    if len(ticks) < 2:
+        raise ValueError("the steps of a single segment can't be told from its start; take more steps")
+    first, last = ticks[0], ticks[-1]
+    steps = (last.done - first.done) / models
+    return {"wall": (last.wall - first.wall) / steps, "cpu": (last.cpu - first.cpu) / steps}
 
 
 def score(name: str, runs: int, cores: int, **sizes: int) -> Contending:

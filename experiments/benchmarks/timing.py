@@ -1,9 +1,10 @@
 """Measuring contenders side by side: each in a process of its own, in turns, and what the machine could do at best.
 
 A contender is a function that sets itself up and returns `(advance, facts)`. `advance(n)` does n steps and comes back
-when they are done; it may return a dictionary. `facts` says what the driver has to know: `stride`, of which n has to
-be a multiple (1 if not given), `units`, how many things one step advances (1 if not given), and `fixed`, if n has to be
-`stride` always. Every contender runs in
+when they are done; it may return a dictionary. Where that has `each`, the `wall` and `cpu` seconds of a step, these are
+what counts, and what else the turn took is its start. `facts` says what the driver has to know: `stride`, of which n
+has to be a multiple (1 if not given), `units`, how many things one step advances (1 if not given), and `fixed`, if n
+has to be `stride` always. Every contender runs in
 
     python -m experiments.benchmarks.timing MODULE:FUNCTION ARGUMENTS_AS_JSON
 
@@ -62,7 +63,15 @@ class Contender(NamedTuple):
 
 
 class Took(NamedTuple):
-    """What a turn took: steps, the units of each step, seconds, CPU seconds, peak memory in bytes, and what it said."""
+    """What a turn took.
+
+    Fields:
+      steps, units: how many steps, and the units of each.
+      wall, cpu: seconds and CPU seconds of the steps.
+      memory: peak memory in bytes.
+      said: what the contender said.
+      start: seconds beside the steps; None where it doesn't tell them apart.
+    """
 
     steps: int
     units: int
@@ -70,6 +79,7 @@ class Took(NamedTuple):
     cpu: float
     memory: int
     said: dict[str, Any]
+    start: float | None = None
 
     @property
     def rate(self) -> float:
@@ -93,7 +103,14 @@ class Timing(NamedTuple):
     @property
     def compiling(self) -> float:
         """Seconds of the first turn beyond what its steps take."""
-        return max(0.0, self.first.wall - self.first.steps * self.first.units / quartiles(self.rates).median)
+        whole = self.first.wall + (self.first.start or 0.0)
+        return max(0.0, whole - self.first.steps * self.first.units / quartiles(self.rates).median)
+
+    @property
+    def start(self) -> float | None:
+        """Seconds of a later turn, with nothing to compile, beyond what its steps take; None if that isn't known."""
+        starts = [turn.start for turn in self.turns if turn.start is not None]
+        return float(np.median(starts)) if starts else None
 
     @property
     def cpu(self) -> float:
@@ -164,7 +181,8 @@ class Worker:
         answers = self._answers()
         wall = max(answer["wall"] for answer in answers)
         cpu, memory = (sum(answer[key] for answer in answers) for key in ("cpu", "memory"))
-        return Took(steps, self.facts["units"], wall, cpu, memory, answers[0]["said"])
+        starts = [answer["start"] for answer in answers if answer["start"] is not None]
+        return Took(steps, self.facts["units"], wall, cpu, memory, answers[0]["said"], max(starts, default=None))
 
     def _answers(self) -> list[dict[str, Any]]:
         patience = self.contender.patience
@@ -370,9 +388,12 @@ def serve(target: str, arguments: str) -> None:
     print(json.dumps(facts), file=answers, flush=True)
     for line in sys.stdin:
         wall, cpu = time.perf_counter(), cpu_seconds()
-        said = advance(int(line))
-        took = {"wall": time.perf_counter() - wall, "cpu": cpu_seconds() - cpu}
-        print(json.dumps({**took, "memory": peak_memory(), "said": said or {}}), file=answers, flush=True)
+        steps, said = int(line), advance(int(line)) or {}
+        took: dict[str, Any] = {"wall": time.perf_counter() - wall, "cpu": cpu_seconds() - cpu, "start": None}
+        if each := said.pop("each", None):
+            alone = {name: steps * seconds for name, seconds in each.items()}
+            took = {**alone, "start": max(0.0, took["wall"] - alone["wall"])}
+        print(json.dumps({**took, "memory": peak_memory(), "said": said}), file=answers, flush=True)
 
 
 if __name__ == "__main__":

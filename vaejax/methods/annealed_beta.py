@@ -12,7 +12,7 @@ step, so it rises with beta_t: to compare steps look at `reconstruction` and `kl
 from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
-from vaejax.method import Method, Network
+from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.parts.schedules import anneal
 from vaejax.methods.vae import vae
@@ -31,6 +31,7 @@ def annealed_beta(encoder: Network, decoder: Network, likelihood: Family = Berno
     """A VAE of these networks with a KL warm-up; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
     base = vae(encoder, decoder, likelihood)
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         terms = elbo_terms(base, params, batch, key)
         beta = anneal(step, hyper.beta_start, hyper.beta, hyper.anneal_steps)

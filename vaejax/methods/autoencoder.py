@@ -11,7 +11,7 @@ from typing import NamedTuple
 import optax
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
-from vaejax.method import Method, Network
+from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
 from vaejax.objectives import reconstruction
 
@@ -27,6 +27,7 @@ def autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoul
 
     init, encode, decode, _ = encoder_decoder(encoder, decoder, Delta, likelihood)
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del hyper, key, step
         loss = reconstruction(decode(params, encode(params, batch).mean), batch.x).mean()

@@ -9,7 +9,7 @@ beta_norm = beta * latents / pixels. `beta = 1` is exactly `vae`. Adam, where th
 from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
-from vaejax.method import Method, Network
+from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.vae import vae
 
@@ -25,6 +25,7 @@ def beta_vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli)
     """A beta-VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
     base = vae(encoder, decoder, likelihood)
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del step
         terms = elbo_terms(base, params, batch, key)

@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from vaejax.distributions.basic import Delta
 from vaejax.errors import InputError
-from vaejax.method import Batch, Method, Params
+from vaejax.method import Batch, MeanOverExamples, Method, Params
 from vaejax.networks.causal import Causal
 
 COLDEST = 1e-6  # the temperature that stands for 0: the most likely code each time
@@ -142,6 +142,7 @@ def code_prior(codes: int, grid: tuple[int, int], width: int = 128, depth: int =
     def prior(params, batch):
         return Autoregressive(network, params, batch.x)
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del hyper, key, step
         loss = -prior(params, batch).log_prob(batch.x).mean()

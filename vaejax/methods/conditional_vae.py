@@ -37,7 +37,7 @@ from jaxtyping import Array, Bool, Float
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian, StandardNormal
 from vaejax.distributions.conditions import Conditioned, Masked, one_hot
 from vaejax.errors import InputError, choose
-from vaejax.method import Batch, Distribution, Method, Network, Params
+from vaejax.method import Batch, Distribution, MeanOverExamples, Method, Network, Params
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.parts.encoder_decoder import EncoderDecoder
 from vaejax.networks.plane import Plane
@@ -136,6 +136,7 @@ def conditional_vae(
 
     model = EncoderDecoder(init, encode, decode, prior_of)
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del hyper, step
         terms = elbo_terms(model, params, batch, key)

@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Key
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
-from vaejax.method import Method, Network
+from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.objectives import reconstruction
 
@@ -66,7 +66,8 @@ def contractive_autoencoder(
         means = {"reconstruction": distortion.mean(), "contraction": contraction.mean()}
         return loss, {"loss": loss, **means}
 
-    return base._replace(hyper=Hyper(), loss=loss)
+    own = MeanOverExamples(loss) if estimator == "exact" else loss  # the leading axis of signs is that of the probes
+    return base._replace(hyper=Hyper(), loss=own)
 
 
 def squared_rows(

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import choose
-from vaejax.method import Method, Network
+from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.corruptions import CORRUPTIONS, dropout
 from vaejax.objectives import reconstruction
@@ -47,6 +47,7 @@ def denoising_autoencoder(
     spoil = choose({**CORRUPTIONS, "dropout": dropout}, corruption, "corruption")
     of_codes = corruption == "dropout"
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del step
         seen = batch if of_codes else batch._replace(x=spoil(key, batch.x, hyper.level))

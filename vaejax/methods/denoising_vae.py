@@ -21,7 +21,7 @@ import jax
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
-from vaejax.method import Method, Network
+from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.corruptions import CORRUPTIONS
 from vaejax.methods.parts.elbo import Terms, distortions
 from vaejax.methods.vae import vae
@@ -60,6 +60,7 @@ def denoising_vae(
     assert base.prior is not None
     prior_of = base.prior
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del step
         seen = batch._replace(x=spoil(jax.random.fold_in(key, 1), batch.x, hyper.level))

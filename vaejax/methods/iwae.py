@@ -28,7 +28,7 @@ from jaxtyping import Array, Float
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
-from vaejax.method import Batch, Method, Network, Params
+from vaejax.method import Batch, MeanOverExamples, Method, Network, Params
 from vaejax.methods.parts.elbo import distortions
 from vaejax.methods.vae import vae
 from vaejax.objectives import iwae_bound, total_log_prob
@@ -70,6 +70,7 @@ def iwae(
         log_q, log_p = (jax.vmap(partial(total_log_prob, distribution))(z) for distribution in (posterior, prior))
         return log_p - log_q - distortion, distortion
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del hyper, step
         posterior = base.encode(params, batch)

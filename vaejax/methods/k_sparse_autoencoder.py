@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
-from vaejax.method import Batch, Method, Network, Params
+from vaejax.method import Batch, MeanOverExamples, Method, Network, Params
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.objectives import reconstruction
 
@@ -50,6 +50,7 @@ def k_sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family 
         jax.eval_shape(encode, params, batch)  # for the error
         return params
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del hyper, key, step
         loss = reconstruction(base.decode(params, encode(params, batch).mean), batch.x).mean()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from vaejax.distributions.basic import Bernoulli, Family
-from vaejax.method import Method, Network
+from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.objectives import reconstruction
 
@@ -31,6 +31,7 @@ def sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family = 
     """
     base = autoencoder(encoder, decoder, likelihood)
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del key, step
         z = base.encode(params, batch).mean

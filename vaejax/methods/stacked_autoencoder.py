@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.distributions.basic import Bernoulli, Family
-from vaejax.method import Method, Network
+from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.schedules import stage
 from vaejax.methods.parts.stacked import layer_groups, layer_loss, optimizer_in_stages, stack_of
@@ -54,6 +54,7 @@ def stacked_autoencoder(encoder: Network, decoder: Network, likelihood: Family =
     base = autoencoder(encoder, decoder, likelihood)
     last = stack.count
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         def alone(k, params):
             return layer_loss(stack, params, k, batch.x, hyper.level, key)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import optax
 
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian
-from vaejax.method import Method, Network
+from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
 
@@ -26,6 +26,7 @@ def vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> M
 
     model = encoder_decoder(encoder, decoder, Gaussian, likelihood)
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del hyper, step
         terms = elbo_terms(model, params, batch, key)

@@ -24,7 +24,7 @@ import optax
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian
 from vaejax.distributions.priors import GaussianMixture
 from vaejax.errors import InputError, choose
-from vaejax.method import Batch, Method, Network, Params
+from vaejax.method import Batch, MeanOverExamples, Method, Network, Params
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
 
@@ -68,6 +68,7 @@ def vamp_vae(
 
     model = base._replace(init=init, prior=prior_of)
 
+    @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del hyper, step
         terms = elbo_terms(model, params, batch, key)

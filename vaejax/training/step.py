@@ -8,9 +8,10 @@ import optax
 from jaxtyping import Array, Bool, Key
 
 from vaejax.data.source import Data
-from vaejax.method import Batch, Hyper, Method, Metrics, Params, State
+from vaejax.method import Batch, Hyper, Method, Metrics, Params, State, Step
 
 Sample = Callable[[Data, Key[Array, ""]], Batch]
+Gradient = Callable[[Method, Params, Hyper, Batch, Key[Array, ""], Step], tuple[Params, Metrics]]
 
 
 def init(method: Method, hyper: Hyper, key: Key[Array, ""], batch: Batch) -> State:
@@ -20,16 +21,28 @@ def init(method: Method, hyper: Hyper, key: Key[Array, ""], batch: Batch) -> Sta
     return State(jnp.zeros((), jnp.int32), run_key, params, method.optimizer(hyper).init(params))
 
 
-def train_step(method: Method, sample: Sample, hyper: Hyper, data: Data, state: State) -> tuple[State, Metrics]:
+def gradient(
+    method: Method, params: Params, hyper: Hyper, batch: Batch, key: Key[Array, ""], step: Step
+) -> tuple[Params, Metrics]:
+    """The gradient of the loss, and the metrics."""
+    return jax.grad(method.loss, has_aux=True)(params, hyper, batch, key, step)
+
+
+def train_step(
+    method: Method, sample: Sample, hyper: Hyper, data: Data, state: State, gradient: Gradient = gradient
+) -> tuple[State, Metrics]:
     """One step. All randomness comes from the run's key and the step, so a resumed run is the uninterrupted one.
 
     Where the loss or a gradient is not finite, the state stays as it is and the loss is reported as NaN. Since the
     step stays as well, every later call meets the same images and noise: a run that diverged is frozen as it was
     before, with `state.step` saying when.
+
+    Args:
+      gradient: how to get it, where devices share a batch.
     """
     data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     batch = sample(data, data_key)
-    gradients, metrics = jax.grad(method.loss, has_aux=True)(state.params, hyper, batch, noise_key, state.step)
+    gradients, metrics = gradient(method, state.params, hyper, batch, noise_key, state.step)
     fine = jnp.isfinite(metrics["loss"]) & _finite(gradients)
 
     def update(gradients: Params, state: State) -> State:
@@ -51,6 +64,14 @@ def _finite(gradients: Params) -> Bool[Array, ""]:
     return jnp.isfinite(sum((jnp.ones(len(leaf)) @ leaf).sum() for leaf in columns))
 
 
-def train(method: Method, sample: Sample, steps: int, hyper: Hyper, data: Data, state: State) -> tuple[State, Metrics]:
+def train(
+    method: Method,
+    sample: Sample,
+    steps: int,
+    hyper: Hyper,
+    data: Data,
+    state: State,
+    gradient: Gradient = gradient,
+) -> tuple[State, Metrics]:
     """`steps` steps in one scan; every metric gets a leading axis of length `steps`."""
-    return jax.lax.scan(lambda state, _: train_step(method, sample, hyper, data, state), state, length=steps)
+    return jax.lax.scan(lambda state, _: train_step(method, sample, hyper, data, state, gradient), state, length=steps)

@@ -7,16 +7,20 @@ another through one compiled program, so that memory doesn't grow with the numbe
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vaejax.data.source import Sample
 from vaejax.errors import InputError
-from vaejax.method import Batch, Method
+from vaejax.method import Batch, Hyper, MeanOverExamples, Method, Params
+from vaejax.training.noise import share
+from vaejax.training.step import Gradient, gradient
 
 Tree = TypeVar("Tree")
 SHARE = 0.8  # of an accelerator's memory, to leave room for what can't be foreseen
@@ -160,23 +164,71 @@ def _programs(value: Any) -> Iterator[Any]:
 
 
 def over_runs(function: Callable[..., Tree], per_run: Any, shared: Any, mesh: Mesh) -> Tree:
-    """`function(per_run[i], shared)` for every run i of a group: split over the mesh, vmapped. Call it under `jit`."""
+    """`function(per_run[i], shared)` for every run i of a group: split over the mesh, vmapped. Call it under `jit`.
 
-    def local(per_run: Any, shared: Any) -> Any:
-        if jax.tree.leaves(per_run)[0].shape[0] > 1:
-            return jax.vmap(lambda one: function(one, shared))(per_run)
+    Under `jax.disable_jit` one run after another, every operation on its own, so that values can be looked at.
+    """
+
+    def alone(per_run: Any, shared: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf[None], function(jax.tree.map(lambda leaf: leaf[0], per_run), shared))
 
+    def local(per_run: Any, shared: Any) -> Any:
+        if _count(per_run) > 1:
+            return jax.vmap(lambda one: function(one, shared))(per_run)
+        return alone(per_run, shared)
+
+    if not _compiled():
+        runs = range(_count(per_run))
+        each = [alone(jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], per_run), shared) for i in runs]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *each)
     axis = PartitionSpec("runs")
     specs = {"in_specs": (axis, PartitionSpec()), "out_specs": axis}
     return jax.shard_map(local, mesh=mesh, **specs, axis_names={"runs"}, check_vma=False)(per_run, shared)
 
 
+def _count(per_run: Any) -> int:
+    return jax.tree.leaves(per_run)[0].shape[0]
+
+
+def _compiled() -> bool:
+    """Whether functions are traced: `jax.disable_jit` knows no meshes."""
+    return not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def split_batches(sample: Sample, batch_size: int, mesh: Mesh) -> Callable[[Any, jax.Array], Batch]:
     """`sample` with this batch size, its images split over the axis `batch` of the mesh; the images stay the same."""
-    if mesh.shape.get("batch", 1) == 1:
-        return lambda data, key: sample(data, key, batch_size)
-    return lambda data, key: jax.lax.with_sharding_constraint(sample(data, key, batch_size), PartitionSpec("batch"))
+
+    def split(data: Any, key: jax.Array) -> Batch:
+        batch = sample(data, key, batch_size)
+        return jax.lax.with_sharding_constraint(batch, PartitionSpec("batch")) if _compiled() else batch
+
+    return (lambda data, key: sample(data, key, batch_size)) if mesh.shape.get("batch", 1) == 1 else split
+
+
+def split_gradient(mesh: Mesh) -> Gradient:
+    """`vaejax.train.gradient` of batches that lie as `split_batches` leaves them; the same up to rounding.
+
+    Where the loss is a mean over examples every device takes its own images, with their own noise, and what they find
+    is averaged at once. It is up to twice as fast as the same program split by `jit`, which finds places for exchanges
+    of its own, and which all other losses have.
+    """
+    parts = mesh.shape.get("batch", 1)
+
+    def of_part(method: Method, params: Params, hyper: Hyper, batch: Batch, key: jax.Array, step: jax.Array) -> Any:
+        own = share(key, parts, len(batch.x), jax.lax.axis_index("batch"))
+        vector, restore = ravel_pytree(gradient(method, params, hyper, batch, own, step))
+        return restore(jax.lax.pmean(vector, "batch"))  # one exchange for all arrays
+
+    def split(method: Method, params: Params, hyper: Hyper, batch: Batch, key: jax.Array, step: jax.Array) -> Any:
+        shared = isinstance(method.loss, MeanOverExamples) and len(batch.x) % parts == 0
+        if not shared or not _compiled():
+            return gradient(method, params, hyper, batch, key, step)
+        everywhere, rows = PartitionSpec(), PartitionSpec("batch")
+        specs = {"in_specs": (everywhere, everywhere, rows, everywhere, everywhere), "out_specs": everywhere}
+        local = jax.shard_map(partial(of_part, method), axis_names={"batch"}, check_vma=False, **specs)
+        return local(params, hyper, batch, key, step)
+
+    return gradient if parts == 1 else split
 
 
 def in_groups(function: Callable[[Any], Tree], per_run: Any, layout: Strategy) -> Tree:

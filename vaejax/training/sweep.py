@@ -29,7 +29,7 @@ from vaejax.training import step as train
 from vaejax.training.fingerprint import contents, program
 from vaejax.training.runs import Result, Runs
 from vaejax.training.signals import deferred
-from vaejax.training.strategy import over_runs, pad, place, plan, split_batches
+from vaejax.training.strategy import over_runs, pad, place, plan, split_batches, split_gradient
 
 Tree = TypeVar("Tree")
 SEGMENTS = 100  # how often at least the host looks at a group of runs: history points, progress
@@ -73,7 +73,7 @@ def programs(method: Method, sample: Sample, batch_size: int, mesh: Mesh) -> tup
     @partial(jax.jit, static_argnames="steps", donate_argnames="states")
     def advance(hyper: Hyper, data: Data, states: State, steps: int) -> tuple[State, Metrics]:
         def one(run: tuple[Hyper, State], data: Data) -> tuple[State, Metrics]:
-            state, metrics = train.train(method, drawn, steps, run[0], data, run[1])
+            state, metrics = train.train(method, drawn, steps, run[0], data, run[1], split_gradient(mesh))
             return state, jax.tree.map(jnp.mean, metrics)
 
         return over_runs(one, (hyper, states), data, mesh)
