@@ -68,9 +68,9 @@ def column(source: Factors, factor: Any) -> int:
     Raises:
       InputError: there is none.
     """
-    numbered = isinstance(factor, int | np.integer) and not isinstance(factor, bool)
-    if not numbered:
-        return choose({name: k for k, name in enumerate(source.names)}, factor, f"factor of {source.name}")
+    if isinstance(factor, bool) or not isinstance(factor, int | np.integer):
+        table = {name: k for k, name in enumerate(source.names)}
+        return choose(table, factor, f"factor of {source.name}")  # pyright: ignore[reportArgumentType]
     if not 0 <= factor < len(source.sizes):
         names = ", ".join(source.names)
         raise InputError(f"{source.name} has factors 0 to {len(source.sizes) - 1} ({names}), and no {factor}")
