@@ -171,8 +171,7 @@ def float_pixels(x: np.ndarray, what: str, white: float | None) -> tuple[np.ndar
         raise InputError(f"{what} have {len(bad)} NaN or infinite values, the first at {where}; remove or replace them")
     low, high, full = float(x.min()), float(x.max()), float(white or 1.0)
     if low < -ROUNDING * full or high > (1 + ROUNDING) * full:
-        bytes_like = low >= -ROUNDING and 128 <= high <= 255 * (1 + ROUNDING) and full == 1
-        advice = "divide by 255" if bytes_like else "rescale"
+        advice = divisor(low, high) if full == 1 else "rescale"
         raise InputError(f"{what} run from {low:.9g} to {high:.9g}; {advice} to bring them into [0, {full:g}]")
     x = x.astype(np.float32)
     np.clip(x, 0, np.float32(full), out=x)
@@ -180,6 +179,13 @@ def float_pixels(x: np.ndarray, what: str, white: float | None) -> tuple[np.ndar
         return x, full
     bytes_ = np.rint(x * np.float32(255)).astype(np.uint8)
     return (bytes_, 255.0) if np.array_equal(bytes_.astype(np.float32) / np.float32(255), x) else (x, 1.0)
+
+
+def divisor(low: float, high: float) -> str:
+    """How to bring floats of this range into [0, 1], as far as it shows; one dark image of bytes doesn't show it."""
+    if low < -ROUNDING or high < 2 or high > 255 * (1 + ROUNDING):
+        return "rescale"
+    return "divide by 255" if high >= 128 else "divide by a full pixel's value (for bytes, 255)"
 
 
 def integers(values: Any, n: int, what: str, rank: int) -> np.ndarray:
