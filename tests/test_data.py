@@ -404,7 +404,7 @@ BAD_ARRAYS = {
     "pickled": (dict(x=np.array([None, 1], dtype=object)), "'x' holds pickled objects"),
     "few labels": (dict(x=IMAGES, label=np.arange(11)), "labels are 11 for 12 images"),
     "float labels": (dict(x=IMAGES, label=np.arange(12.0)), "labels have dtype float64"),
-    "negative labels": (dict(x=IMAGES, y=np.arange(12) - 1), "labels run from -1"),
+    "negative labels": (dict(x=IMAGES, y=np.arange(12) - 2), "labels run from -2 .* or -1 for no label"),
     "one-hot labels": (dict(x=IMAGES, labels=np.eye(12, dtype=int)), r"labels have shape \(12, 12\)"),
     "huge labels": (dict(x=IMAGES, labels=np.arange(12) + 2**40), "labels run from"),
     "few factors": (dict(x=IMAGES, factors=np.zeros((11, 2), int)), "factors are 11 for 12 images"),

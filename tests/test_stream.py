@@ -231,7 +231,7 @@ BAD_FILES = {
     "window 99": (dict(x=IMAGES, x_test=IMAGES), "would hold all 57 images; leave window out"),
     "no images": (dict(x=IMAGES[:0]), "at least one image"),
     "text": (dict(x=IMAGES.astype(str)), "dtype <U3"),
-    "objects": (dict(x=np.array([None, 1], dtype=object)), "corrupt|object"),
+    "objects": (dict(x=np.array([None, 1], dtype=object)), "'x' holds pickled objects, which are not read"),
     "rank 2": (dict(x=IMAGES.reshape(57, -1)), "reshape to"),
     "2 channels": (dict(x=IMAGES[..., :2].copy()), "have 2 channels"),
     "transposed": (dict(x=np.asfortranarray(IMAGES)), "'x' is in Fortran's order"),
@@ -282,10 +282,22 @@ def test_bad_values_are_found_when_they_are_read(tmp_path, case):
     assert "\n" not in str(caught.value)
 
 
-def test_an_image_without_a_label_after_those_with_one(tmp_path):
-    prepare(tmp_path, GREY, [*(SHADES * 6), {"image": SHADES[0]["image"], "label": -1}])
-    with pytest.raises(InputError, match="image 18: labels run from -1"):
+def test_a_label_that_cannot_be_is_found_when_it_is_read(tmp_path):
+    prepare(tmp_path, GREY, [*(SHADES * 6), {"image": SHADES[0]["image"], "label": -2}])
+    with pytest.raises(InputError, match="image 18: labels run from -2"):
         some(load("tiny", data_dir=str(tmp_path), window=10), 3)
+
+
+@pytest.mark.parametrize("where", [0, 18])
+def test_images_without_a_label_among_those_with_one(tmp_path, where):
+    """Held and streamed alike, whether they come first or last."""
+    blank = {"image": SHADES[0]["image"], "label": -1}
+    examples = [*(SHADES * 6)]
+    examples[where:where] = [blank] * 8
+    prepare(tmp_path, GREY, examples)
+    memory, source = load("tiny", data_dir=str(tmp_path)), load("tiny", data_dir=str(tmp_path), window=10)
+    assert memory.data["label"].tolist() == [example["label"] for example in examples]
+    same(source.take(np.arange(source.size)).data, memory.data)
 
 
 HARM = {

@@ -7,7 +7,7 @@ grain only when one is streamed.
 from collections.abc import Callable
 from typing import Any, overload
 
-from vaejax.data.arrays import SPLITS, arrays, check_split
+from vaejax.data.arrays import SPLITS, arrays, check_split, check_text
 from vaejax.data.binarized import binarized
 from vaejax.data.codes import code_grids
 from vaejax.data.correlated import correlated
@@ -18,13 +18,14 @@ from vaejax.data.names import changed, split_name
 from vaejax.data.npz import npz
 from vaejax.data.nuisance import color_sprites, noisy_sprites
 from vaejax.data.partly_labelled import partly_labelled
+from vaejax.data.paths import shown
 from vaejax.data.rectangles import rectangles
 from vaejax.data.shapes3d import shapes3d
 from vaejax.data.source import Arrays, Data, Factors, Joint, Source, Streamed, example
 from vaejax.data.sprites import sprites
 from vaejax.data.static_mnist import static_mnist
 from vaejax.data.stream import stream_npz, stream_tfds
-from vaejax.data.tfds import tfds
+from vaejax.data.tfds import check_folder, tfds
 from vaejax.errors import InputError
 from vaejax.method import Batch
 
@@ -85,17 +86,22 @@ def load(
         device, and reads so many at a time, always others, in random order (see `Streamed`); for `npz:PATH`, if
         `numpy.savez` wrote the file, and data sets of tensorflow-datasets.
 
+    Pixels of files in whole numbers are divided by 255, or by 1 where none of the file's (or data set's) is above 1:
+    one scale for its train and test, held or streamed. The logger "vaejax" says which it is (INFO).
+
     Raises:
-      InputError: an unknown name or split, a size where nothing is rendered, a file or data set that can't be used, a
-        window where nothing is read from the disk, or of no images, or of all; a change that can't be read, or that
-        the source can't take.
+      InputError: something of the wrong type; an unknown name or split, a size where nothing is rendered, a file or
+        data set that can't be used, a window where nothing is read from the disk, or of no images, or of all; a change
+        that can't be read, or that the source can't take.
     """
-    if size is not None and not is_rendered(name):
-        raise InputError(f"{name}: only rendered sources take a size ({', '.join(RENDERED)}); leave it out")
     base, changes = split_name(name, RENDERED)
+    check_text("split", split)
+    check_folder(data_dir)
+    if size is not None and base not in RENDERED:
+        raise InputError(f"{shown(name)}: only rendered sources take a size ({', '.join(RENDERED)}); leave it out")
     if changes:
         if window is not None:
-            raise InputError(f"{name} takes no window, because images are changed on the device; leave it out")
+            raise InputError(f"{shown(name)} takes no window, because images are changed on the device; leave it out")
         return changed(load(base, split, data_dir, size), changes, split)
     if window is not None:
         return load_streamed(name, split, data_dir, window)
@@ -127,5 +133,5 @@ def load_streamed(name: str, split: str, data_dir: str | None, window: int) -> S
     if prefix + colon in STREAMS:
         return STREAMS[prefix + colon](path, split, window)
     if prefix + colon in FILES:
-        raise InputError(f"{name} takes no window, because it is small on the device; leave it out")
+        raise InputError(f"{shown(name)} takes no window, because it is small on the device; leave it out")
     return stream_tfds(name, split, data_dir, window)

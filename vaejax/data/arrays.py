@@ -1,5 +1,9 @@
 """Images in arrays: checked once on the host, kept on the device in as few bytes as they need, sampled there."""
 
+import logging
+import numbers
+from collections.abc import Iterable
+from math import inf
 from typing import Any
 
 import jax
@@ -7,11 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
+from vaejax.data.paths import one_line, shown
 from vaejax.data.source import Arrays, Data, draw
-from vaejax.errors import InputError
+from vaejax.errors import InputError, shortened
 from vaejax.method import Batch
 
 SPLITS = ("train", "test")
+ROUNDING = 1e-6  # of a full pixel: as far as float32 arithmetic may leave [0, 1]
+log = logging.getLogger("vaejax")
 
 
 def at(data: Data, index: Int[Array, " n"]) -> Batch:
@@ -30,7 +37,10 @@ def sample(data: Data, key: Key[Array, ""], n: int) -> Batch:
 
 
 def arrays(name: str, x: Any, label: Any = None, factors: Any = None, white: float | None = None) -> Arrays:
-    """A source of the images x, after checking them; the arguments and errors are those of `checked`."""
+    """A source of the images x, after checking them; the arguments and errors are those of `checked`.
+
+    Where training and test images are two sources, give both the same `white`, since it is guessed for each alone.
+    """
     return placed(name, checked(name, x, label, factors, white))
 
 
@@ -40,19 +50,22 @@ def checked(name: str, x: Any, label: Any = None, factors: Any = None, white: fl
     Args:
       name: what the user calls the source; messages start with it.
       x: [N, H, W] or [N, H, W, C] with 1 or 3 channels: bool, whole numbers 0..255, or floats in [0, 1].
-      label: N integers from 0, or None.
+      label: N integers from 0, or -1 for an image without a label; or None.
       factors: [N, K] integers from 0, or None.
       white: the value of a full pixel, where it is known (see `pixels`).
 
     Raises:
       InputError: anything else.
     """
-    stored, scale = pixels(x, f"{name}: images", white)
+    check_text("name", name)
+    if white is not None and (isinstance(white, bool) or not isinstance(white, numbers.Real) or not 0 < white < inf):
+        raise InputError(f"{shown(name)}: white has to be a number above 0, not {shortened(white)}")
+    stored, scale = pixels(x, f"{shown(name)}: images", white)
     data = {"x": stored, "scale": np.float32(scale)}
     if factors is not None:
-        data["factors"] = integers(factors, len(stored), f"{name}: factors", rank=2)
+        data["factors"] = integers(factors, len(stored), f"{shown(name)}: factors", rank=2)
     if label is not None:
-        data["label"] = integers(label, len(stored), f"{name}: labels", rank=1)
+        data["label"] = integers(label, len(stored), f"{shown(name)}: labels", rank=1)
     return data
 
 
@@ -63,16 +76,13 @@ def placed(name: str, data: Data) -> Arrays:
 
 
 def pixels(x: Any, what: str, white: float | None = None) -> tuple[np.ndarray, float]:
-    """Images as they are kept, and the stored value of a full pixel.
-
-    Whole numbers and bools are kept as bytes. Their full pixel is 255, or 1 where no value is above 1 (binary images
-    saved as bytes). Floats that are k/255 are kept as the bytes k; `at` gives them back within one rounding, because
-    XLA multiplies by 1/255. Other floats stay float32.
+    """Images as the device shall hold them.
 
     Args:
-      x: [N, H, W] or [N, H, W, C], as in `arrays`.
-      what: how a message calls them.
-      white: the full pixel, where it is known; floats, whose full pixel is 1, then stay float32.
+      x: as in `checked`.
+      what: what messages call them.
+      white: the value of a full pixel, where it is known; floats then stay float32. Of a bool it is True always, of
+        floats 1 if not given, and of whole numbers it is guessed (see `guessed_white`).
 
     Returns:
       uint8 or float32 [N, H, W, C], and the value that divides it to [0, 1].
@@ -80,8 +90,34 @@ def pixels(x: Any, what: str, white: float | None = None) -> tuple[np.ndarray, f
     Raises:
       InputError: not numbers, another shape, no images, NaN or infinity, values out of range.
     """
-    x = shaped(np.asarray(x), what)
-    return byte_pixels(x, what, white) if x.dtype.kind in "bui" else float_pixels(x, what, white)
+    x = shaped(array_of(x, what), what)
+    if x.dtype.kind == "b":
+        return x.astype(np.uint8), 1.0
+    return byte_pixels(x, what, white) if x.dtype.kind in "ui" else float_pixels(x, what, white)
+
+
+def array_of(values: Any, what: str) -> np.ndarray:
+    """The values as NumPy's array.
+
+    Raises:
+      InputError: they are none, such as lists of different lengths.
+    """
+    try:
+        return np.asarray(values)
+    except Exception as error:  # what is given may have a conversion of its own, which raises what it likes
+        raise InputError(f"{what} are no array ({one_line(error)}); give an array of numbers") from error
+
+
+def guessed_white(name: str, parts: Iterable[np.ndarray]) -> float:
+    """The full pixel of images in whole numbers: 1 where none of these parts has a value above 1, else 255.
+
+    All images of one data set shall be among the parts, so that training and test have one scale. They are read until
+    a value above 1 is found.
+    """
+    white = 255.0 if any(part.max() > 1 for part in parts) else 1.0
+    found = "some above 1" if white > 1 else "none above 1"
+    log.info("%s: pixels are whole numbers, %s, so %g is taken to be a full (white) pixel", shown(name), found, white)
+    return white
 
 
 def shaped(x: np.ndarray, what: str) -> np.ndarray:
@@ -112,50 +148,74 @@ def byte_pixels(x: np.ndarray, what: str, white: float | None) -> tuple[np.ndarr
     low, high = int(x.min()), int(x.max())
     if low < 0 or high > 255:
         raise InputError(f"{what} are whole numbers from {low} to {high}; rescale to 0..255 or to floats in [0, 1]")
-    full = white or (1.0 if high <= 1 else 255.0)
+    full = float(white or guessed_white(what, [x]))
     if high > full:
         raise InputError(f"{what} run up to {high}, beyond the full pixel {full:g}")
     return x.astype(np.uint8), full
 
 
 def float_pixels(x: np.ndarray, what: str, white: float | None) -> tuple[np.ndarray, float]:
-    """Floats in [0, 1] as uint8 and 255 where that loses nothing and no full pixel is given, else as float32 and 1.
+    """Floats from 0 to the full pixel, which is 1 if not given.
+
+    What is out of this by no more than `ROUNDING` of a full pixel is clipped.
+
+    Returns:
+      uint8 and 255 where that loses nothing and no full pixel is given, else float32 and the full pixel.
 
     Raises:
-      InputError: NaN, infinity, a value out of [0, 1].
+      InputError: NaN, infinity, a value out of range.
     """
     if not np.isfinite(x).all():
         bad = np.argwhere(~np.isfinite(x))
         where = tuple(bad[0].tolist())
         raise InputError(f"{what} have {len(bad)} NaN or infinite values, the first at {where}; remove or replace them")
-    low, high = float(x.min()), float(x.max())
-    if low < 0 or high > 1:
-        advice = "divide by 255" if low >= 0 and high <= 255 else "rescale"
-        raise InputError(f"{what} run from {low:g} to {high:g}; {advice} to bring them into [0, 1]")
+    low, high, full = float(x.min()), float(x.max()), float(white or 1.0)
+    if low < -ROUNDING * full or high > (1 + ROUNDING) * full:
+        advice = divisor(low, high) if full == 1 else "rescale"
+        raise InputError(f"{what} run from {low:.9g} to {high:.9g}; {advice} to bring them into [0, {full:g}]")
     x = x.astype(np.float32)
+    np.clip(x, 0, np.float32(full), out=x)
     if white is not None:
-        return x, 1.0
+        return x, full
     bytes_ = np.rint(x * np.float32(255)).astype(np.uint8)
     return (bytes_, 255.0) if np.array_equal(bytes_.astype(np.float32) / np.float32(255), x) else (x, 1.0)
 
 
+def divisor(low: float, high: float) -> str:
+    """How to bring floats of this range into [0, 1], as far as it shows; one dark image of bytes doesn't show it."""
+    if low < -ROUNDING or high < 2 or high > 255 * (1 + ROUNDING):
+        return "rescale"
+    return "divide by 255" if high >= 128 else "divide by a full pixel's value (for bytes, 255)"
+
+
 def integers(values: Any, n: int, what: str, rank: int) -> np.ndarray:
-    """int32 of this rank (1 or 2), one row for each of n images.
+    """int32 of this rank, one row for each of n images: labels (1), where -1 is none, or factors (2).
 
     Raises:
-      InputError: not integers, another shape, negative, beyond int32.
+      InputError: not integers, another shape, below -1 or below 0, beyond int32.
     """
-    values = np.asarray(values)
+    values = array_of(values, what)
+    least, kinds = (-1, "integers from 0, or -1 for no label") if rank == 1 else (0, "integers from 0")
     if values.dtype.kind not in "ui":
-        raise InputError(f"{what} have dtype {values.dtype}; give integers from 0")
+        raise InputError(f"{what} have dtype {values.dtype}; give {kinds}")
     if values.ndim != rank or 0 in values.shape:
         raise InputError(f"{what} have shape {values.shape}; give {'[N]' if rank == 1 else '[N, K]'}")
     if len(values) != n:
         raise InputError(f"{what} are {len(values)} for {n} images; give one for each image")
     low, high = int(values.min()), int(values.max())
-    if low < 0 or high > np.iinfo(np.int32).max:
-        raise InputError(f"{what} run from {low} to {high}; give integers from 0 to {np.iinfo(np.int32).max}")
+    if low < least or high > np.iinfo(np.int32).max:
+        raise InputError(f"{what} run from {low} to {high}; give {kinds}, and up to {np.iinfo(np.int32).max}")
     return values.astype(np.int32)
+
+
+def check_text(what: str, text: Any) -> None:
+    """Nothing, for a text.
+
+    Raises:
+      InputError: something else.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{what} has to be a text, not {shortened(text)}")
 
 
 def check_split(name: str, split: str) -> None:
@@ -164,5 +224,6 @@ def check_split(name: str, split: str) -> None:
     Raises:
       InputError: neither train nor test.
     """
+    check_text("split", split)
     if split not in SPLITS:
-        raise InputError(f"{name}: unknown split {split!r}; choose one of: {', '.join(SPLITS)}")
+        raise InputError(f"{shown(name)}: unknown split {split[:60]!r}; choose one of: {', '.join(SPLITS)}")

@@ -5,11 +5,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 from jaxtyping import Array, Int
 
 from vaejax.data.arrays import at, sample
-from vaejax.data.source import Arrays, Data, Source, Streamed, example, examples
-from vaejax.errors import InputError
+from vaejax.data.paths import one_line
+from vaejax.data.source import Arrays, Data, Factors, Source, Streamed, called, example, examples
+from vaejax.errors import InputError, check_sizes, shortened
 from vaejax.method import Method, Params
 
 BATCH = 100
@@ -25,9 +27,17 @@ def code_grids(method: Method, params: Params, source: Source | Streamed, images
       images: of so many images, the same each time, where there are more; all if not given.
 
     Raises:
-      InputError: the method has no codes, or images that are streamed can't be read.
+      InputError: the method has no codes, or can't encode these images with these parameters; `images` is no number of
+        them, or images that are streamed can't be read.
     """
-    posterior = jax.eval_shape(method.encode, params, example(source))
+    check_sizes(images=images)
+    if not isinstance(method, Method) or not isinstance(source, Arrays | Factors | Streamed):
+        raise InputError(f"codes are those of a method from build, for a source; not {shortened((method, source))}")
+    try:
+        posterior = jax.eval_shape(method.encode, params, example(source))
+    except (TypeError, ValueError, KeyError, FlaxError) as error:
+        what = f"the method can't encode {called(source)} with these parameters ({one_line(error)})"
+        raise InputError(f"{what}; give those of one run, trained on images of this shape") from error
     if not hasattr(posterior, "indices"):
         raise InputError("only a quantising autoencoder gives indices of codes; use vq_vae or fsq_vae")
     chosen = examples(source, source.size if images is None else images).astype(np.int32)

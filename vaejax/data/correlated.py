@@ -11,12 +11,13 @@ or whose ends meet (a hue) is taken as its values are numbered.
 """
 
 import math
+import numbers
 
 import numpy as np
 
-from vaejax.data.joint import column, weighted
+from vaejax.data.joint import column, full_grid, weighted
 from vaejax.data.source import Factors
-from vaejax.errors import InputError
+from vaejax.errors import InputError, shortened
 
 LEAST = 1e-100  # in place of 0, which would remove a combination; it is never drawn
 
@@ -32,12 +33,17 @@ def correlated(source: Factors, pair: tuple[str | int, str | int], sigma: float)
       sigma: the width around the line c_1 = c_2, in units of a factor's whole range; infinity for independent factors.
 
     Raises:
-      InputError: there is no such factor, it is one twice or has one value only; sigma is not above 0.
+      InputError: the source has no full grid of factors; there is no such factor, it is one twice or has one value
+        only; sigma is not above 0.
     """
-    if len(pair) != 2:
-        raise InputError(f"{source.name}: two factors are correlated, not {len(pair)}")
-    if not sigma > 0:
-        raise InputError(f"{source.name}: sigma has to be above 0 (small for strongly correlated), not {sigma:g}")
+    source = full_grid(source)
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        given = len(pair) if isinstance(pair, tuple | list) else shortened(pair)
+        raise InputError(f"{source.name}: two factors are correlated, not {given}; give them as in ('x', 'y')")
+    if isinstance(sigma, bool) or not isinstance(sigma, numbers.Real) or not sigma > 0:
+        what = "above 0 (small for strongly correlated)"
+        raise InputError(f"{source.name}: sigma has to be {what}, not {shortened(sigma)}")
+    sigma = float(sigma)
     first, second = (column(source, factor) for factor in pair)
     if first == second:
         raise InputError(f"{source.name}: {source.names[first]} can't be correlated with itself; give two factors")

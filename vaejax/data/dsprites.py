@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from vaejax.data.arrays import arrays, check_split, integers, shaped
+from vaejax.data.bound import Bound, bound
 from vaejax.data.npz import read
 from vaejax.data.source import Arrays, Data, Factors, draw
 from vaejax.errors import InputError
@@ -104,10 +105,10 @@ def unpacked(bits: UInt8[Array, "n 64 8"]) -> Float[Array, "n 64 64 1"]:
 
 
 @cache
-def factor_sampler(sizes: tuple[int, ...]):
+def factor_sampler(sizes: tuple[int, ...]) -> Bound:
     """`(key, n) -> Int[n, K]`, uniform and independent; one function for each tuple of sizes, so nothing retraces."""
+    return bound(_independent, sizes)
 
-    def sample_factors(key: Key[Array, ""], n: int) -> Int[Array, "n K"]:
-        return jax.random.randint(key, (n, len(sizes)), 0, jnp.asarray(sizes)[None])
 
-    return sample_factors
+def _independent(sizes: tuple[int, ...], key: Key[Array, ""], n: int) -> Int[Array, "n K"]:
+    return jax.random.randint(key, (n, len(sizes)), 0, jnp.asarray(sizes)[None])

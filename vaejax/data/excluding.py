@@ -5,15 +5,16 @@ tested on both together. Splits of this kind are those of Montero et al. 2021, "
 generalisation" (recombination).
 """
 
+import numbers
 from collections.abc import Collection, Mapping
 from functools import reduce
 
 import numpy as np
 
 from vaejax.data.arrays import check_split
-from vaejax.data.joint import column, weighted
+from vaejax.data.joint import column, full_grid, weighted
 from vaejax.data.source import Factors
-from vaejax.errors import InputError
+from vaejax.errors import InputError, shortened
 
 Where = Mapping[str | int, Collection[int]]
 
@@ -30,10 +31,14 @@ def excluding(source: Factors, *where: Where, split: str = "train") -> Factors:
       split: `train` for what is left, `test` for what was removed.
 
     Raises:
-      InputError: no `where`, or one without a factor, or a factor without a value; there is no such factor or value;
-        nothing is left; another split.
+      InputError: the source has no full grid of factors; no `where`, or one without a factor, or a factor without a
+        value; there is no such factor or value; nothing is left; another split.
     """
+    source = full_grid(source)
     check_split(source.name, split)
+    for one in where:
+        if not isinstance(one, Mapping):
+            raise InputError(f"{source.name}: say what to exclude as {{'shape': [2]}}, not as {shortened(one)}")
     tables = [{column(source, factor): values for factor, values in one.items()} for one in where]
     if [len(table) for table in tables] != [len(one) for one in where]:
         raise InputError(f"{source.name}: a factor is excluded twice in one go, by its name and by its number")
@@ -56,12 +61,18 @@ def _mask(source: Factors, k: int, values: Collection[int] | None) -> np.ndarray
     size, mask = source.sizes[k], np.zeros(source.sizes[k], bool)
     if values is None:
         return ~mask
-    wrong = [value for value in values if value not in range(size)]
-    if wrong or not values:
-        what = f"{wrong[0]}" if wrong else "none"
-        raise InputError(f"{source.name}: {source.names[k]} has the values 0 to {size - 1}; {what} can't be excluded")
+    numbered = not isinstance(values, str | bytes | Mapping) and isinstance(values, Collection)
+    wrong = [value for value in values if not _is_value(value, size)] if numbered else [values]
+    if wrong or not len(values):
+        what = shortened(wrong[0]) if wrong else "none"
+        known = f"{source.names[k]} has the values 0 to {size - 1}"
+        raise InputError(f"{source.name}: {known}; {what} can't be excluded; give a list of values")
     mask[list(values)] = True
     return mask
+
+
+def _is_value(value: object, size: int) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value in range(size)
 
 
 def _text(source: Factors, table: Mapping[int, Collection[int]]) -> str:

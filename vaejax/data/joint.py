@@ -5,15 +5,16 @@ either that cell or its alias, by one comparison. So a draw costs the same whate
 its probability to float32 precision, where summed probabilities would lose a digit for every factor of ten in cells.
 """
 
-from functools import cache
 from itertools import chain
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.data.source import Data, Factors, Joint, factors_of, index_of
+from vaejax.data.bound import bound
+from vaejax.data.source import Data, Factors, Joint, called, factors_of, index_of
 from vaejax.errors import InputError, choose
 from vaejax.method import Batch
 
@@ -43,54 +44,66 @@ def weighted(source: Factors, name: str, columns: tuple[int, ...], weights: Floa
         shape = [n if column in every else 1 for column, n in enumerate(base.sizes)]
         kept = np.flatnonzero(np.broadcast_to(table.reshape(shape) > 0, base.sizes))
         data["kept"], size = jnp.asarray(kept, jnp.int32), kept.size
-    at, sample, draw = _functions(base.at, base.sizes, every)
-    drawn = jax.tree_util.Partial(draw, data["draw"])
+    at, draw = bound(_at, base.at), bound(_draw, base.sizes, every)
+    sample, drawn = bound(_sample, base.at, base.sizes, draw), jax.tree_util.Partial(draw, data["draw"])
     return Factors(
         name, base.shape, size, data, at, sample, base.sizes, base.names, base.render, drawn, Joint(base, every, table)
     )
 
 
-def column(source: Factors, factor: str | int) -> int:
+def full_grid(source: Any) -> Factors:
+    """The source, if it has a full grid of factors.
+
+    Raises:
+      InputError: it hasn't.
+    """
+    if isinstance(source, Factors):
+        return source
+    raise InputError(f"{called(source)} is no full grid of factors, so their distribution can't be changed")
+
+
+def column(source: Factors, factor: Any) -> int:
     """The number of a factor, given its name or its number.
 
     Raises:
       InputError: there is none.
     """
-    if isinstance(factor, str):
-        return choose({name: k for k, name in enumerate(source.names)}, factor, f"factor of {source.name}")
+    if isinstance(factor, bool) or not isinstance(factor, int | np.integer):
+        table = {name: k for k, name in enumerate(source.names)}
+        return choose(table, factor, f"factor of {source.name}")  # pyright: ignore[reportArgumentType]
     if not 0 <= factor < len(source.sizes):
         names = ", ".join(source.names)
         raise InputError(f"{source.name} has factors 0 to {len(source.sizes) - 1} ({names}), and no {factor}")
     return int(factor)
 
 
-@cache
-def _functions(base_at, sizes: tuple[int, ...], columns: tuple[int, ...]):
-    """`at`, `sample` and `draw` of a redistributed source; the same objects for equal arguments, so nothing retraces.
+def _at(base_at, data: Data, index: Int[Array, " n"]) -> Batch:
+    """`at` of a redistributed source.
 
-    `data` is {"source": the data of the uniform source, "draw": as in `draw`, "kept": the indices that are left}, the
+    `data` is {"source": the data of the uniform source, "draw": as in `_draw`, "kept": the indices that are left}, the
     last only where some were removed.
     """
+    return base_at(data["source"], data["kept"][index] if "kept" in data else index)
+
+
+def _sample(base_at, sizes: tuple[int, ...], draw, data: Data, key: Key[Array, ""], n: int) -> Batch:
+    """`sample` of a redistributed source; `data` as in `_at`."""
+    return base_at(data["source"], index_of(draw(data["draw"], key, n), sizes))
+
+
+def _draw(
+    sizes: tuple[int, ...], columns: tuple[int, ...], data: Data, key: Key[Array, ""], n: int
+) -> Int[Array, "n K"]:
+    """n combinations; `data` is {"cell": Int[m], "accept": Float[m], "alias": Int[m]}."""
     rest = tuple(k for k in range(len(sizes)) if k not in columns)
     inverse = np.argsort([*columns, *rest])
-
-    def draw(data: Data, key: Key[Array, ""], n: int) -> Int[Array, "n K"]:
-        """n combinations; `data` is {"cell": Int[m], "accept": Float[m], "alias": Int[m]}."""
-        slot_key, coin_key, rest_key = jax.random.split(key, 3)
-        slot = jax.random.randint(slot_key, (n,), 0, data["cell"].shape[0])
-        stay = jax.random.uniform(coin_key, (n,)) < data["accept"][slot]
-        cell = data["cell"][jnp.where(stay, slot, data["alias"][slot])]
-        others = jax.random.randint(rest_key, (n,), 0, int(np.prod([sizes[k] for k in rest])))
-        parts = [factors_of(i, tuple(sizes[k] for k in some)) for i, some in ((cell, columns), (others, rest)) if some]
-        return jax.lax.optimization_barrier(jnp.concatenate(parts, axis=-1)[:, inverse])
-
-    def at(data: Data, index: Int[Array, " n"]) -> Batch:
-        return base_at(data["source"], data["kept"][index] if "kept" in data else index)
-
-    def sample(data: Data, key: Key[Array, ""], n: int) -> Batch:
-        return base_at(data["source"], index_of(draw(data["draw"], key, n), sizes))
-
-    return at, sample, draw
+    slot_key, coin_key, rest_key = jax.random.split(key, 3)
+    slot = jax.random.randint(slot_key, (n,), 0, data["cell"].shape[0])
+    stay = jax.random.uniform(coin_key, (n,)) < data["accept"][slot]
+    cell = data["cell"][jnp.where(stay, slot, data["alias"][slot])]
+    others = jax.random.randint(rest_key, (n,), 0, int(np.prod([sizes[k] for k in rest])))
+    parts = [factors_of(i, tuple(sizes[k] for k in some)) for i, some in ((cell, columns), (others, rest)) if some]
+    return jax.lax.optimization_barrier(jnp.concatenate(parts, axis=-1)[:, inverse])
 
 
 def _spread(weights: Float[np.ndarray, "..."], columns: tuple[int, ...], every: tuple[int, ...]) -> np.ndarray:

@@ -9,14 +9,17 @@
 Parts may follow one another in any order. Factors are named by their names or numbers, values by their numbers.
 """
 
+import os
 import re
 from collections.abc import Collection
 
 from vaejax.data.binarized import binarized
 from vaejax.data.correlated import correlated
 from vaejax.data.excluding import Where, excluding
+from vaejax.data.joint import full_grid
+from vaejax.data.paths import shown
 from vaejax.data.source import Factors, Source
-from vaejax.errors import InputError, choose
+from vaejax.errors import InputError, choose, shortened
 
 HOW = {
     "binarized": "write +binarized, and once only",
@@ -33,7 +36,13 @@ def split_name(name: str, known: Collection[str]) -> tuple[str, list[str]]:
 
     Args:
       known: sources in whose names there is no `+`.
+
+    Raises:
+      InputError: the name is no text.
     """
+    if not isinstance(name, str):
+        hint = f"; for a file write npz:{shown(name)}" if isinstance(name, os.PathLike) else ", such as sprites"
+        raise InputError(f"a source is loaded by its name{hint}; not by {shortened(name)}")
     first, *parts = PART.split(name)
     return (first, parts) if first in known or any(part.partition(":")[0] in HOW for part in parts) else (name, [])
 
@@ -55,10 +64,15 @@ def changed(source: Source, parts: list[str], split: str) -> Source:
         else:
             draws += 1
             if colon or draws > 1:
-                raise InputError(f"+{part} can't be read; {HOW[kind]}")
+                raise unreadable(part, kind)
     if where or pairs:
         source = _redistributed(source, where, pairs, split)
     return binarized(source) if draws else source
+
+
+def unreadable(part: str, kind: str) -> InputError:
+    """The error for a change of a known kind that isn't written as it has to be."""
+    return InputError(f"+{shown(part)} can't be read; {HOW[kind]}")
 
 
 def _redistributed(source: Source, where: list[Where], pairs: list[Pair], split: str) -> Factors:
@@ -67,12 +81,11 @@ def _redistributed(source: Source, where: list[Where], pairs: list[Pair], split:
     Raises:
       InputError: it is no full grid of factors, or can't take a change.
     """
-    if not isinstance(source, Factors):
-        raise InputError(f"{source.name} is no full grid of factors, so their distribution can't be changed")
-    source = excluding(source, *where, split=split) if where else source
+    grid = full_grid(source)
+    grid = excluding(grid, *where, split=split) if where else grid
     for first, second, sigma in pairs:
-        source = correlated(source, (first, second), sigma)
-    return source
+        grid = correlated(grid, (first, second), sigma)
+    return grid
 
 
 def _pair(part: str, text: str) -> Pair:
@@ -85,7 +98,7 @@ def _pair(part: str, text: str) -> Pair:
         first, second, sigma = text.split(",")
         return _factor(first), _factor(second), float(sigma)
     except ValueError as error:
-        raise InputError(f"+{part} can't be read; {HOW['correlated']}") from error
+        raise unreadable(part, "correlated") from error
 
 
 def _where(part: str, text: str) -> Where:
@@ -99,7 +112,7 @@ def _where(part: str, text: str) -> Where:
         factor, _, values = item.partition("=")
         runs = [RUN.fullmatch(run) for run in values.split("/")]
         if not factor or _factor(factor) in where or not all(runs):
-            raise InputError(f"+{part} can't be read; {HOW['excluding']}")
+            raise unreadable(part, "excluding")
         spans = [range(int(run[1]), int(run[2] or run[1]) + 1) for run in runs if run]
         where[_factor(factor)] = [value for span in spans for value in span]
     return where

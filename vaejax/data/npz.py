@@ -5,23 +5,28 @@ The format, as `numpy.savez` or `numpy.savez_compressed` writes it:
 | key | what |
 |---|---|
 | `x` (or `imgs`, `images`) | [N, H, W] or [N, H, W, C] with 1 or 3 channels: uint8 0..255, floats in [0, 1], or bool |
-| `label` (or `labels`, `y`) | optional, [N] integers from 0 |
+| `label` (or `labels`, `y`) | optional, [N] integers from 0, or -1 for an image without a label |
 | `factors` | optional, [N, K] integers from 0 |
 | `x_test`, `label_test`, `factors_test` | optional: the held-out split |
 
 Without `x_test` the held-out split is every 10th image, from the first, and the others are for training.
-uint8 images without a value above 1 are binary: 1 is white. Other keys are never read.
+Whole numbers without a value above 1, in `x` and in `x_test`, are binary: 1 is white. With one, 255 is white in both;
+the logger "vaejax" says which was taken (INFO). Floats are clipped where they leave [0, 1] by rounding, up to 1e-6.
+Other keys are never read.
 A file that `numpy.savez` wrote can also be left on the disk (`load(..., window=...)`); a compressed one can't.
 """
 
+import os
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from jaxtyping import Int
 
-from vaejax.data.arrays import check_split, checked, placed
+from vaejax.data.arrays import check_split, checked, guessed_white, placed, shaped
+from vaejax.data.paths import one_line, reason, regular_file, shown
 from vaejax.data.source import Arrays, Data
 from vaejax.errors import InputError
 
@@ -45,12 +50,31 @@ def npz(path: str, split: str = "train") -> Arrays:
     name = f"npz:{path}"
     check_split(name, split)
     found = read(path, KEYS, needed=("x",))
-    whole = checked(name, found["x"], found.get("label"), found.get("factors"))
-    if not own_test(name, found):
+    own = own_test(name, found)
+    images = {key: shaped(found[key], images_of(name, key)) for key in ("x", "x_test") if key in found}
+    whole_numbers = [x for x in images.values() if x.dtype.kind in "ui"]
+    white = guessed_white(name, whole_numbers) if whole_numbers else None
+
+    def data(key: str, label: str, factors: str) -> Data:
+        known = white if images[key].dtype.kind in "ui" else None
+        return checked(title(name, key), images[key], found.get(label), found.get(factors), known)
+
+    whole = data("x", "label", "factors")
+    if not own:
         return placed(name, part(name, whole, split))
-    test = checked(f"{name} (test)", found["x_test"], found.get("label_test"), found.get("factors_test"))
+    test = data("x_test", "label_test", "factors_test")
     same_shape(name, whole["x"].shape, test["x"].shape)
     return placed(name, test if split == "test" else whole)
+
+
+def title(name: str, key: str) -> str:
+    """What messages call the arrays that belong to these images."""
+    return f"{name} (test)" if key == "x_test" else name
+
+
+def images_of(name: str, key: str) -> str:
+    """What messages call these images."""
+    return f"{shown(title(name, key))}: images"
 
 
 def own_test(name: str, found: Collection[str]) -> bool:
@@ -60,7 +84,7 @@ def own_test(name: str, found: Collection[str]) -> bool:
       InputError: it has labels or factors for them, but no images.
     """
     if "x_test" not in found and ("label_test" in found or "factors_test" in found):
-        raise InputError(f"{name} has 'label_test' or 'factors_test' but no 'x_test'; add the images or remove it")
+        raise InputError(f"{shown(name)} has 'label_test' or 'factors_test' but no 'x_test'; add it or remove them")
     return "x_test" in found
 
 
@@ -71,7 +95,7 @@ def same_shape(name: str, train: tuple[int, ...], test: tuple[int, ...]) -> None
       InputError: they aren't.
     """
     if train[1:] != test[1:]:
-        raise InputError(f"{name}: 'x_test' is {test[1:]} but 'x' {train[1:]}; make them equal")
+        raise InputError(f"{shown(name)}: 'x_test' is {test[1:]} but 'x' {train[1:]}; make them equal")
 
 
 def part(name: str, data: Data, split: str) -> Data:
@@ -87,7 +111,7 @@ def chosen(name: str, size: int, split: str) -> Int[np.ndarray, " n"]:
       InputError: fewer than two images.
     """
     if size < 2:
-        raise InputError(f"{name}: one image can't be split into train and test; give more, or 'x_test'")
+        raise InputError(f"{shown(name)}: one image can't be split into train and test; give more, or 'x_test'")
     return np.flatnonzero((np.arange(size) % HELD_OUT == 0) == (split == "test"))
 
 
@@ -100,11 +124,13 @@ def read(path: str, keys: Mapping[str, tuple[str, ...]], needed: tuple[str, ...]
       InputError: as in `members` and `member`.
     """
     file, present = members(path, keys, needed)
-    return {name: member(file, key) for name, key in present.items()}
+    return {name: member(file, info) for name, info in present.items()}
 
 
-def members(path: str, keys: Mapping[str, tuple[str, ...]], needed: tuple[str, ...]) -> tuple[Path, dict[str, str]]:
-    """An npz file, and for each name the first of its keys that the file has, if any.
+def members(
+    path: str, keys: Mapping[str, tuple[str, ...]], needed: tuple[str, ...]
+) -> tuple[Path, dict[str, zipfile.ZipInfo]]:
+    """An npz file, and for each name the entry of the first of its keys that the file has, if any.
 
     Args:
       path: the file; `~` is the home folder.
@@ -112,46 +138,61 @@ def members(path: str, keys: Mapping[str, tuple[str, ...]], needed: tuple[str, .
       needed: the names that must be there.
 
     Raises:
-      InputError: no such file, a folder, not an npz file, a missing array.
+      InputError: no such file, a folder, one that may not be read, not an npz file, a missing array.
     """
-    file = Path(path).expanduser()
-    if not path:
-        raise InputError("no file given; put its path behind the colon, as in npz:images.npz")
-    if not file.exists():
-        raise InputError(f"{path}: no such file; check the path")
-    if not file.is_file():
-        raise InputError(f"{path} is a folder or device; give the path of an npz file")
+    file = regular_file(path, "npz:images.npz")
     try:
-        with zipfile.ZipFile(file) as archive:
-            there = {Path(member).stem for member in archive.namelist() if member.endswith(".npy")}
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read as npz ({one_line(error)}); write it with numpy.savez") from error
-    present = {name: next((key for key in names if key in there), None) for name, names in keys.items()}
+        with open(file, "rb") as raw:
+            there = entries(path, raw)
+    except OSError as error:
+        raise InputError(f"{shown(path)} can't be read ({reason(error)}); check the file and its folder") from error
+    present = {name: next((there[key] for key in names if key in there), None) for name, names in keys.items()}
     for name in needed:
         if present[name] is None:
             wanted = " or ".join(repr(key) for key in keys[name])
-            raise InputError(f"{path} has no array {wanted}; it has: {', '.join(sorted(there)) or 'none'}")
-    return file, {name: key for name, key in present.items() if key is not None}
+            raise InputError(
+                f"{shown(path)} has no array {wanted}; it has: {shown(', '.join(sorted(there)) or 'none')}"
+            )
+    return file, {name: info for name, info in present.items() if info is not None}
 
 
-def member(file: Path, key: str) -> np.ndarray:
+def entries(path: str, raw: IO[bytes]) -> dict[str, zipfile.ZipInfo]:
+    """What the directory of an npz file says of its arrays, by their keys.
+
+    Raises:
+      InputError: it is empty or no npz file.
+    """
+    try:
+        with zipfile.ZipFile(raw) as archive:
+            infos = archive.infolist()
+    except Exception as error:  # a broken directory raises whatever its fields lead to
+        found = one_line(error) if raw.seek(0, os.SEEK_END) else "it is empty"
+        raise InputError(f"{shown(path)} can't be read as npz ({found}); write it with numpy.savez") from error
+    return {info.filename.removesuffix(".npy"): info for info in infos if info.filename.endswith(".npy")}
+
+
+def member(file: Path, info: zipfile.ZipInfo) -> np.ndarray:
     """One array of an npz file.
 
     Raises:
       InputError: it is corrupt, or holds pickled objects.
     """
+    key = info.filename.removesuffix(".npy")
     try:
         with np.load(file, allow_pickle=False) as archive:
             found = archive[key]
     except Exception as error:  # zipfile, zlib, numpy and tokenize each raise their own for a broken member
-        if "allow_pickle" in str(error):
-            raise InputError(f"{file}: {key!r} holds pickled objects, which are not read; save numbers") from error
-        raise InputError(f"{file}: {key!r} is corrupt ({one_line(error)}); copy or write the file again") from error
+        raise (pickled(file, key) if "allow_pickle" in str(error) else corrupt(file, key, one_line(error))) from error
     if not isinstance(found, np.ndarray):
-        raise InputError(f"{file}: {key!r} is corrupt (no array); copy or write the file again")
+        raise corrupt(file, key, "no array")
     return found
 
 
-def one_line(error: Exception) -> str:
-    """What an error says, or else its type, on one line of at most 300 characters."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+def corrupt(file: Path, key: str, why: str) -> InputError:
+    """The error for an array that can't be read."""
+    return InputError(f"{shown(file)}: {key!r} is corrupt ({why}); copy or write the file again")
+
+
+def pickled(file: Path, key: str) -> InputError:
+    """The error for an array that only pickle could read, which might run a program."""
+    return InputError(f"{shown(file)}: {key!r} holds pickled objects, which are not read; save numbers")

@@ -11,15 +11,16 @@ data set of 737,280 images, like the others; within it colour and noise are inde
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.data.source import Data, Factors, draw, factors_of, index_of
-from vaejax.data.sprites import SIDE, sprites
-from vaejax.method import Batch
+from vaejax.data.bound import bound
+from vaejax.data.rendered import check_side, rendered
+from vaejax.data.source import Factors, index_of
+from vaejax.data.sprites import NAMES, SIDE, SIDES, SIZES, render
 
 SEED = 0
 DARKEST = 0.5  # of a colour's red, green and blue
@@ -33,7 +34,12 @@ def color_sprites(size: int = SIDE) -> Factors:
     Raises:
       InputError: as `sprites`.
     """
-    return _painted("color_sprites", _colored, size)
+    return _color_sprites(check_side("color_sprites", size, SIDES))
+
+
+@cache
+def _color_sprites(size: int) -> Factors:
+    return _painted("color_sprites", _colored, size, color_sprites)
 
 
 def noisy_sprites(size: int = SIDE) -> Factors:
@@ -42,27 +48,28 @@ def noisy_sprites(size: int = SIDE) -> Factors:
     Raises:
       InputError: as `sprites`.
     """
-    return _painted("noisy_sprites", _noisy, size)
+    return _noisy_sprites(check_side("noisy_sprites", size, SIDES))
 
 
 @cache
-def _painted(name: str, paint: Paint, size: int) -> Factors:
+def _noisy_sprites(size: int) -> Factors:
+    return _painted("noisy_sprites", _noisy, size, noisy_sprites)
+
+
+def _painted(name: str, paint: Paint, size: int, constructor: Callable[[int], Factors]) -> Factors:
     """The sprites after `paint`, which is given a key for each of them."""
-    base = sprites(size)
+    painted = bound(_rendered, paint, size)
+    return rendered(name, (size, size, 3), SIZES, NAMES, painted, made=(constructor, (size,)))
 
-    @jax.jit
-    def render(factors: Int[Array, "n 5"]) -> Float[Array, "n size size 3"]:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(SEED), index_of(factors, base.sizes))
-        return paint(keys, base.render(factors))
 
-    def at(data: Data, index: Int[Array, " n"]) -> Batch:
-        factors = factors_of(index, base.sizes)
-        return Batch(render(factors), factors=factors)
+def _rendered(paint: Paint, size: int, factors: Int[Array, "n 5"]) -> Float[Array, "n size size 3"]:
+    return _jitted(paint, size, factors)
 
-    def sample(data: Data, key: Key[Array, ""], n: int) -> Batch:
-        return at(data, draw(key, n, base.size))
 
-    return base._replace(name=name, shape=(*base.shape[:2], 3), at=at, sample=sample, render=render)
+@partial(jax.jit, static_argnames=("paint", "size"))
+def _jitted(paint: Paint, size: int, factors: Int[Array, "n 5"]) -> Float[Array, "n size size 3"]:
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(SEED), index_of(factors, SIZES))
+    return paint(keys, render(factors, size))
 
 
 def _colored(keys: Key[Array, " n"], x: Float[Array, "n H W 1"]) -> Float[Array, "n H W 3"]:

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from vaejax.data.arrays import at
-from vaejax.data.source import Arrays, Data, draw, stored_labels
-from vaejax.errors import InputError
+from vaejax.data.source import Arrays, Data, Factors, called, draw, stored_labels
+from vaejax.errors import InputError, check_sizes
 from vaejax.method import Batch
 
 NONE = -1  # the label of an image without one
@@ -25,13 +25,17 @@ def partly_labelled(source: Arrays, count: int, seed: int = 0) -> Arrays:
     Raises:
       InputError: a source without labels, no label to keep, or a class that has too few images.
     """
+    check_sizes(count=count)
+    check_sizes(0, seed=seed)
+    if not isinstance(source, Arrays | Factors):
+        raise InputError(f"{called(source)} can't keep some of its labels; give a source that is on the device")
     stored = stored_labels(source.data)
     label = np.full(source.size, NONE, np.int32) if stored is None else np.asarray(stored)
     classes, sizes = np.unique(label[label != NONE], return_counts=True)
     if not classes.size:
         raise InputError(f"{source.name} has no labels to keep some of; take a source that has them")
     shares = count // classes.size + (np.arange(classes.size) < count % classes.size)
-    if count < 1 or (shares > sizes).any():
+    if (shares > sizes).any():
         most = classes.size * sizes.min()
         raise InputError(f"{source.name} can keep 1 to {most} labels, as many of each class, not {count}")
     order = np.random.default_rng(seed).permutation(label.size)

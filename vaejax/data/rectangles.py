@@ -20,24 +20,23 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
+from vaejax.data.bound import bound
 from vaejax.data.polygon import fill
-from vaejax.data.source import Data, Factors, draw, factors_of
-from vaejax.errors import InputError
-from vaejax.method import Batch
+from vaejax.data.rendered import check_side, rendered
+from vaejax.data.source import Factors
 
 NAMES = ("width", "height", "size", "angle")
 SIZES = (8, 8, 6, 16)
-COUNT = int(np.prod(SIZES))
 RADIUS = 21.0  # the largest half side, in pixels at 64
 SMALLEST_SIDE, SMALLEST_SIZE = 0.4, 0.5
 SUBPIXEL = 256
 SIDE = 64
+SIDES = (64, 32, 16)
 WORD = 32  # pixels
 
 
-@cache
 def rectangles(size: int = SIDE) -> Factors:
     """Rectangles, drawn on demand. Equal sizes give the same object, so nothing recompiles.
 
@@ -50,24 +49,16 @@ def rectangles(size: int = SIDE) -> Factors:
     Raises:
       InputError: `size` is none of these.
     """
-    if not isinstance(size, int | np.integer) or size not in (16, 32, SIDE):
-        raise InputError(f"rectangles have size 64, 32 or 16, not {size!r}")
-    draw_images = partial(render, size=int(size))
-
-    def at(data: Data, index: Int[Array, " n"]) -> Batch:
-        factors = factors_of(index, SIZES)
-        return Batch(draw_images(factors), factors=factors)
-
-    def sample(data: Data, key: Key[Array, ""], n: int) -> Batch:
-        return at(data, draw(key, n, COUNT))
-
-    shape = (int(size), int(size), 1)
-    return Factors("rectangles", shape, COUNT, (), at, sample, SIZES, NAMES, draw_images, sample_factors)
+    return _rectangles(check_side("rectangles", size, SIDES))
 
 
-def sample_factors(key: Key[Array, ""], n: int) -> Int[Array, "n 4"]:
-    """n combinations drawn uniformly with replacement."""
-    return factors_of(draw(key, n, COUNT), SIZES)
+@cache
+def _rectangles(size: int) -> Factors:
+    return rendered("rectangles", (size, size, 1), SIZES, NAMES, bound(_sized, size), made=(rectangles, (size,)))
+
+
+def _sized(size: int, factors: Int[Array, "n 4"]) -> Float[Array, "n size size 1"]:
+    return render(factors, size)
 
 
 @partial(jax.jit, static_argnames="size")

@@ -43,9 +43,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Key, Num, UInt8
 
+from vaejax.data.bound import bound
+from vaejax.data.rendered import check_side, uniform_factors
 from vaejax.data.solids import Hit, capsule, cube, cylinder, sphere
 from vaejax.data.source import Data, Factors, draw, factors_of
-from vaejax.errors import InputError
 from vaejax.method import Batch
 
 NAMES = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
@@ -68,12 +69,12 @@ GLOSS, SHINE = 0.45, 30
 SKY = (0.72, 0.86, 0.98)
 
 SIDE = 64
+SIDES = (64, 32, 16, 8)
 ACROSS = 3 * SIDE  # rays along a side of the image
 SHADOW_RAYS = 16  # from each pixel to the sun
 FAR = 20.0  # farther than anything
 
 
-@cache
 def shapes3d(size: int = SIDE) -> Factors:
     """3D Shapes, drawn on demand. Equal sizes give the same object, so nothing recompiles.
 
@@ -87,13 +88,18 @@ def shapes3d(size: int = SIDE) -> Factors:
     Raises:
       InputError: `size` is none of these.
     """
-    if not isinstance(size, int | np.integer) or size not in (8, 16, 32, SIDE):
-        raise InputError(f"shapes3d have size 64, 32, 16 or 8, not {size!r}")
+    return _shapes3d(check_side("shapes3d", size, SIDES))
+
+
+@cache
+def _shapes3d(size: int) -> Factors:
     with jax.ensure_compile_time_eval():  # arrays, also where this is first called while something is traced
-        data = _pooled(maps(), int(size)).round().astype(jnp.uint8)
-    shape = (int(size), int(size), 3)
+        data = _pooled(maps(), size).round().astype(jnp.uint8)
     drawn = jax.tree_util.Partial(render, data)  # a pytree: the maps are no constant of a program that gets it
-    return Factors("shapes3d", shape, COUNT, data, at, sample, SIZES, NAMES, drawn, sample_factors)
+    factors = bound(uniform_factors, SIZES)
+    return Factors(
+        "shapes3d", (size, size, 3), COUNT, data, at, sample, SIZES, NAMES, drawn, factors, made=(shapes3d, (size,))
+    )
 
 
 def at(data: Data, index: Int[Array, " n"]) -> Batch:
@@ -105,11 +111,6 @@ def at(data: Data, index: Int[Array, " n"]) -> Batch:
 def sample(data: Data, key: Key[Array, ""], n: int) -> Batch:
     """n images drawn uniformly with replacement; `data` as in `shapes3d`."""
     return at(data, draw(key, n, COUNT))
-
-
-def sample_factors(key: Key[Array, ""], n: int) -> Int[Array, "n 6"]:
-    """n combinations drawn uniformly with replacement."""
-    return factors_of(draw(key, n, COUNT), SIZES)
 
 
 def render(data: Data, factors: Int[Array, "n 6"]) -> Float[Array, "n size size 3"]:

@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from vaejax.data.paths import shown
+from vaejax.errors import shortened
 from vaejax.method import Batch
 
 Data = Any  # a pytree that lives on the device; () for a source that renders
 Sample = Callable[[Data, Key[Array, ""], int], Batch]
+Made = tuple[Callable[..., "Factors"], tuple[Any, ...]]  # a function of a module, and what it was called with
 
 
 class Arrays(NamedTuple):
@@ -43,6 +46,8 @@ class Factors(NamedTuple):
       render: `(factors: Int[n, K]) -> Float[n, H, W, C]`, of any combination.
       sample_factors: `(key, n) -> Int[n, K]`, distributed as those of `sample`.
       joint: how they are distributed; None where every combination is as likely as any other.
+      made: the cached call that gives this very object, and as which it is pickled; None for all that have none, which
+        are pickled with their data.
 
     Indices count the combinations that there are: `size` is the product of `sizes`, but for sources from which some
     were removed (`vaejax.data.excluding`).
@@ -59,6 +64,13 @@ class Factors(NamedTuple):
     render: Callable[[Int[Array, "n K"]], Float[Array, "n H W C"]]
     sample_factors: Callable[[Key[Array, ""], int], Int[Array, "n K"]]
     joint: "Joint | None" = None
+    made: Made | None = None
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """How pickle makes it again; a copy with other fields still has `made`, but is another object."""
+        if self.made is not None and self.made[0](*self.made[1]) is self:
+            return self.made
+        return Factors, tuple(self)
 
 
 class Joint(NamedTuple):
@@ -89,7 +101,9 @@ class Streamed(NamedTuple):
         go of the generator. A file that can't be read any more raises InputError here.
       at, sample: those of `Arrays`, for such a window.
       take: `(index: Int[n]) -> Arrays` of the images with these numbers below `size`.
-      mark: what tells its data from others of the same name and shape, as far as its files say it.
+      mark: tells these images, labels and factors from others of the same name and shape, as far as that is known
+        without reading them all: checksums and sizes that the files themselves record, never a path, a time or the
+        window. Empty where nothing is known.
     """
 
     name: str
@@ -117,6 +131,12 @@ def examples(source: Source | Streamed, count: int, seed: int = 0) -> Int[np.nda
     if source.size <= count:
         return np.arange(source.size)
     return np.sort(np.random.default_rng(seed).choice(source.size, count, replace=False))
+
+
+def called(source: Any) -> str:
+    """What a message calls this source, or whatever was given in the place of one."""
+    name = getattr(source, "name", None)
+    return shown(name) if isinstance(name, str) else shortened(source)
 
 
 def stored_labels(data: Data) -> Array | None:

@@ -34,12 +34,12 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Array, Float, Int, UInt32
 
+from vaejax.data.bound import bound
 from vaejax.data.polygon import fill
-from vaejax.data.source import Data, Factors, draw, factors_of
-from vaejax.errors import InputError
-from vaejax.method import Batch
+from vaejax.data.rendered import check_side, rendered
+from vaejax.data.source import Factors
 
 NAMES = ("shape", "scale", "orientation", "x", "y")
 SIZES = (3, 6, 40, 32, 32)
@@ -57,11 +57,11 @@ HEART_CORNERS = 150
 SUBPIXEL = 256  # corners lie on multiples of 1/256 pixel
 
 SIDE = 64
+SIDES = (64, 32, 16, 8)
 FRACTION_BITS = 16  # corners are computed in integers, 65,536ths of a subpixel: the same on every backend
 PIXEL = SUBPIXEL << FRACTION_BITS
 
 
-@cache
 def sprites(size: int = SIDE) -> Factors:
     """dSprites, drawn on demand. Equal sizes give the same object, so nothing recompiles.
 
@@ -74,23 +74,16 @@ def sprites(size: int = SIDE) -> Factors:
     Raises:
       InputError: `size` is none of these.
     """
-    if not isinstance(size, int | np.integer) or size not in (8, 16, 32, SIDE):
-        raise InputError(f"sprites have size 64, 32, 16 or 8, not {size!r}")
-    count = int(np.prod(SIZES))
-    draw_images = partial(render, size=int(size))
+    return _sprites(check_side("sprites", size, SIDES))
 
-    def at(data: Data, index: Int[Array, " n"]) -> Batch:
-        factors = factors_of(index, SIZES)
-        return Batch(draw_images(factors), factors=factors)
 
-    def sample(data: Data, key: Key[Array, ""], n: int) -> Batch:
-        return at(data, draw(key, n, count))
+@cache
+def _sprites(size: int) -> Factors:
+    return rendered("sprites", (size, size, 1), SIZES, NAMES, bound(_sized, size), made=(sprites, (size,)))
 
-    def sample_factors(key: Key[Array, ""], n: int) -> Int[Array, "n 5"]:
-        return factors_of(draw(key, n, count), SIZES)
 
-    shape = (int(size), int(size), 1)
-    return Factors("sprites", shape, count, (), at, sample, SIZES, NAMES, draw_images, sample_factors)
+def _sized(size: int, factors: Int[Array, "n 5"]) -> Float[Array, "n size size 1"]:
+    return render(factors, size)
 
 
 @partial(jax.jit, static_argnames="size")

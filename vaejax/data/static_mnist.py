@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vaejax.data.arrays import arrays
-from vaejax.data.npz import one_line
+from vaejax.data.paths import expanded, one_line, reason, shown
 from vaejax.data.source import Arrays
 from vaejax.errors import InputError, choose
 
@@ -30,13 +30,14 @@ def static_mnist(folder: str, split: str = "train") -> Arrays:
       InputError: an unknown split, no folder, a file that is missing or can't be read, or that holds anything else
         than rows of 784 zeros and ones.
     """
-    if not folder:
-        raise InputError("no folder given; put its path behind the colon, as in static_mnist:DIR")
-    file = Path(folder).expanduser() / f"binarized_mnist_{choose(SPLITS, split, 'split of static_mnist')}.amat"
+    part = choose(SPLITS, split, "split of static_mnist")
+    file = expanded(folder, "folder", "static_mnist:DIR") / f"binarized_mnist_{part}.amat"
     try:
         raw = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file} can't be read ({error.strerror}); give the folder that has this file") from error
+    except (OSError, ValueError) as error:  # missing, locked, a path that can't be
+        raise InputError(
+            f"{shown(file)} can't be read ({reason(error)}); give the folder that has this file"
+        ) from error
     rows = matlab(file, raw) if raw.startswith(MATLAB) else text(file, raw)
     return arrays(f"static_mnist:{folder}", rows.reshape(-1, SIDE, SIDE), white=1.0)
 
@@ -52,7 +53,7 @@ def matlab(file: Path, raw: bytes) -> UInt8[np.ndarray, "N 784"]:
     try:
         found = [value for key, value in loadmat(io.BytesIO(raw)).items() if not key.startswith("__")]
     except Exception as error:  # zlib, scipy and numpy each raise their own for a broken file
-        raise InputError(f"{file} is corrupt ({one_line(error)}); copy it again") from error
+        raise InputError(f"{shown(file)} is corrupt ({one_line(error)}); copy it again") from error
     rows: np.ndarray = found[0] if len(found) == 1 else np.zeros(0)
     binary = rows.dtype.kind in "buif" and ((rows == 0) | (rows == 1)).all()
     if rows.ndim != 2 or rows.shape[1] != SIDE**2 or not len(rows) or not binary:
@@ -77,4 +78,4 @@ def text(file: Path, raw: bytes) -> UInt8[np.ndarray, "N 784"]:
 
 def unfit(file: Path) -> InputError:
     """The error for a file that could be read, but isn't what it should be."""
-    return InputError(f"{file} doesn't hold rows of {SIDE**2} zeros and ones; copy the file again")
+    return InputError(f"{shown(file)} doesn't hold rows of {SIDE**2} zeros and ones; copy the file again")

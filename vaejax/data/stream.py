@@ -11,18 +11,31 @@ import sys
 import zipfile
 from collections.abc import Callable, Generator, Iterable
 from functools import lru_cache, partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
-from vaejax.data.arrays import at, check_split, checked, integers, placed, sample, shaped
-from vaejax.data.npz import KEYS, chosen, member, members, one_line, own_test, same_shape
+from vaejax.data.arrays import at, check_split, checked, guessed_white, integers, placed, sample, shaped
+from vaejax.data.npz import (
+    HELD_OUT,
+    KEYS,
+    chosen,
+    corrupt,
+    images_of,
+    member,
+    members,
+    own_test,
+    pickled,
+    same_shape,
+    title,
+)
+from vaejax.data.paths import one_line, reason, shown
 from vaejax.data.source import Arrays, Data, Streamed
-from vaejax.data.tfds import block_of, blocks, column, images, opened, parsed, size_of, targets
-from vaejax.errors import InputError
+from vaejax.data.tfds import block_of, blocks, column, elsewhere, images, mark, opened, parsed, size_of, targets
+from vaejax.errors import LARGEST, InputError, check_sizes
 
 SEED = 0  # of the orders of all epochs
 MOST = 2048  # images read together, so that reading ends soon after it is told to
@@ -46,19 +59,21 @@ class Reader(NamedTuple):
     read: Callable[[Int[np.ndarray, " n"]], Data]
 
 
-def streamed(reader: Reader, window: int) -> Streamed:
-    """A source of these images, `window` at a time.
+def streamed(reader: Reader, window: int, mark: str = "") -> Streamed:
+    """A source of these images, `window` at a time; `mark` as in `Streamed`.
 
     Raises:
-      InputError: a window of no images, or of all of them.
+      InputError: a window of no images, or of all of them, or of what is no whole number.
     """
-    name, size = reader.name, reader.size
+    name, size = shown(reader.name), reader.size
+    check_sizes(-LARGEST, window=window)  # the type alone
+    window = int(window)
     if window < 1:
         raise InputError(f"{name}: a window holds at least one image, not {window}")
     if window >= size:
         raise InputError(f"{name}: a window of {window} would hold all {size} images; leave window out")
     endless = partial(windows, reader, window)
-    return Streamed(name, reader.shape, size, window, endless, at, sample, partial(take, reader))
+    return Streamed(reader.name, reader.shape, size, window, endless, at, sample, partial(take, reader), mark)
 
 
 def windows(reader: Reader, window: int, start: int) -> Generator[Data, None, None]:
@@ -131,11 +146,6 @@ def joined(pieces: Iterable[Data], size: int) -> Data:
     return whole
 
 
-def full_pixel(parts: Iterable[np.ndarray]) -> float:
-    """The full pixel of all these whole numbers, as `byte_pixels` has it; they are read until one is above 1."""
-    return 255.0 if any(part.max() > 1 for part in parts) else 1.0
-
-
 def one_by_one(name: str, index: Int[np.ndarray, " n"], white: float, given: dict[str, np.ndarray]) -> Data:
     """What `checked` makes of what is given (x, label, factors) for the images of these numbers.
 
@@ -147,7 +157,7 @@ def one_by_one(name: str, index: Int[np.ndarray, " n"], white: float, given: dic
     except InputError:
         for k, number in enumerate(index):
             one = {key: values[k : k + 1] for key, values in given.items()}
-            checked(f"{name}, image {number}", **one, white=white)
+            checked(f"{shown(name)}, image {number}", **one, white=white)
         raise
 
 
@@ -157,29 +167,42 @@ def one_by_one(name: str, index: Int[np.ndarray, " n"], white: float, given: dic
 def stream_tfds(name: str, split: str, data_dir: str | None, window: int) -> Streamed:
     """The images of `vaejax.data.tfds`, with their labels and factors.
 
-    Labels are left out where one of the first images has none; an image without one after these is an error. A file
+    All images are looked at before the first window where they are binary, and all labels where none is there. A file
     that is open can be read to the end, also where it has been deleted.
 
     Raises:
       InputError: as in `tfds`, except for memory, and as in `streamed`.
     """
-    records, sizes, columns = opened(name, split, data_dir)
-    block = min(MOST, block_of(sizes))
-    first = parsed(name, records, range(min(block, len(records))))
-    shape = size_of(name, first[0], sizes)
-    if "label" in columns and column(first, "label").min() < 0:
+    found = opened(name, split, data_dir)
+    records, columns = found.records, list(found.columns)
+    block = min(MOST, block_of(found.shape))
+    shape = size_of(name, parsed(name, records, [0]), found.shape)
+    if "label" in columns and all(column(name, part, "label").max() < 0 for _, part in blocks(name, records, block)):
         columns.remove("label")
-    parts = blocks(name, records, block)
-    white = full_pixel(images(name, found, shape, range(start, start + len(found))) for start, found in parts)
+    parts = (images(name, part, shape, range(start, start + len(part))) for start, part in blocks(name, records, block))
+    white = guessed_white(name, chain(parts, elsewhere(found)))
+    read = partial(read_records, name, records, shape, tuple(columns), white)
+    return streamed(Reader(name, shape, len(records), block, read), window, f"{mark(found)}, white {white:g}")
 
-    def read(index: Int[np.ndarray, " n"]) -> Data:
-        numbers = index.tolist()
-        features = parsed(name, records, numbers)
-        label, factors = targets({key: column(features, key) for key in columns})
-        given = {"x": images(name, features, shape, numbers), "label": label, "factors": factors}
-        return one_by_one(name, index, white, {key: values for key, values in given.items() if values is not None})
 
-    return streamed(Reader(name, shape, len(records), block, read), window)
+def read_records(
+    name: str,
+    records: Any,
+    shape: tuple[int, int, int],
+    columns: tuple[str, ...],
+    white: float,
+    index: Int[np.ndarray, " n"],
+) -> Data:
+    """`read` of a `Reader`: the examples of a data set with these numbers.
+
+    Raises:
+      InputError: they can't be read, or aren't as they should be.
+    """
+    numbers = index.tolist()
+    features = parsed(name, records, numbers)
+    label, factors = targets({key: column(name, features, key) for key in columns})
+    given = {"x": images(name, features, shape, numbers), "label": label, "factors": factors}
+    return one_by_one(name, index, white, {key: values for key, values in given.items() if values is not None})
 
 
 # --- npz -------------------------------------------------------------------------------------------------------------
@@ -215,7 +238,7 @@ def stream_npz(path: str, split: str, window: int) -> Streamed:
     check_split(name, split)
     file, keys = members(path, KEYS, needed=("x",))
     found = {key: located(file, keys[key]) for key in ("x", "x_test") if key in keys}
-    shapes = {key: shape_of(stored, f"{name}{' (test)' * (key != 'x')}: images") for key, stored in found.items()}
+    shapes = {key: shape_of(stored, images_of(name, key)) for key, stored in found.items()}
     own = own_test(name, keys)
     if own:
         same_shape(name, shapes["x"], shapes["x_test"])
@@ -225,41 +248,59 @@ def stream_npz(path: str, split: str, window: int) -> Streamed:
     known = {}
     for key, what, rank in (("label", "labels", 1), ("factors", "factors", 2)):
         if key + suffix in keys:
-            known[key] = integers(member(file, keys[key + suffix]), size, f"{name}: {what}", rank)[numbers]
+            title_of = shown(title(name, f"x{suffix}"))
+            known[key] = integers(member(file, keys[key + suffix]), size, f"{title_of}: {what}", rank)[numbers]
     block = min(MOST, block_of((height, width, channels)))
-    white = white_of(stored, block)
-
-    def read(index: Int[np.ndarray, " n"]) -> Data:
-        here = {key: values[index] for key, values in known.items()}
-        return one_by_one(name, numbers[index], white, {"x": rows(stored, numbers[index]), **here})
-
-    return streamed(Reader(name, (height, width, channels), len(numbers), block, read), window)
+    white = white_of(name, stored, list(found.values()), block)
+    read = partial(read_rows, title(name, f"x{suffix}"), stored, numbers, white, known)
+    sums = [f"{key} {keys[key + suffix].CRC:08x}" for key in ("x", *known)]
+    mark = ", ".join([*sums, *([] if own else [f"every {HELD_OUT}th, {split}"]), f"white {white:g}"])
+    return streamed(Reader(name, (height, width, channels), len(numbers), block, read), window, mark)
 
 
-def located(file: Path, key: str) -> Stored:
+def read_rows(
+    name: str,
+    stored: Stored,
+    numbers: Int[np.ndarray, " N"],
+    white: float,
+    known: dict[str, np.ndarray],
+    index: Int[np.ndarray, " n"],
+) -> Data:
+    """`read` of a `Reader`: images of an npz file; `numbers` are their rows, and `known` their labels and factors.
+
+    Raises:
+      InputError: they can't be read, or aren't as they should be.
+    """
+    here = {key: values[index] for key, values in known.items()}
+    return one_by_one(name, numbers[index], white, {"x": rows(stored, numbers[index]), **here})
+
+
+def located(file: Path, info: zipfile.ZipInfo) -> Stored:
     """Where an npz file holds this array.
 
     Raises:
-      InputError: it is compressed, transposed or corrupt.
+      InputError: it is compressed, transposed, corrupt, or holds pickled objects.
     """
+    key = info.filename.removesuffix(".npy")
     try:
         with zipfile.ZipFile(file) as archive, open(file, "rb") as raw:
-            info = archive.getinfo(f"{key}.npy")
             with archive.open(info) as npy:
                 shape, transposed, dtype = npy_header(npy)
                 skip = npy.tell()
-            if info.file_size - skip != math.prod(shape) * dtype.itemsize:
+            if not dtype.hasobject and info.file_size - skip != math.prod(shape) * dtype.itemsize:
                 raise ValueError("its header says another length")
             raw.seek(info.header_offset)
             offset = info.header_offset + LOCAL.size + sum(LOCAL.unpack(raw.read(LOCAL.size))) + skip
-            mark = stamp(file)
+            now = stamp(file)
     except Exception as error:  # zipfile, zlib, numpy and tokenize each raise their own
-        raise InputError(f"{file}: {key!r} is corrupt ({one_line(error)}); copy or write the file again") from error
+        raise corrupt(file, key, one_line(error)) from error
+    if dtype.hasobject:
+        raise pickled(file, key)
     if info.compress_type != zipfile.ZIP_STORED:
-        raise InputError(f"{file}: {key!r} is compressed, so it can't be streamed; save it with numpy.savez")
+        raise InputError(f"{shown(file)}: {key!r} is compressed, so it can't be streamed; save it with numpy.savez")
     if transposed and len(shape) > 1:
-        raise InputError(f"{file}: {key!r} is in Fortran's order; save numpy.ascontiguousarray of it")
-    return Stored(file, offset, shape, dtype, mark)
+        raise InputError(f"{shown(file)}: {key!r} is in Fortran's order; save numpy.ascontiguousarray of it")
+    return Stored(file, offset, shape, dtype, now)
 
 
 def npy_header(npy: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -279,16 +320,17 @@ def shape_of(stored: Stored, what: str) -> tuple[int, ...]:
     return shaped(np.broadcast_to(np.empty((), stored.dtype), stored.shape), what).shape
 
 
-def white_of(stored: Stored, block: int) -> float:
-    """The value of a full pixel, as `pixels` has it for all images; reads them only as far as is needed to know.
+def white_of(name: str, stored: Stored, every: list[Stored], block: int) -> float:
+    """The value of a full pixel of one of these arrays, as `npz` has it; reads them only as far as is needed to know.
 
     Raises:
       InputError: the file can't be read.
     """
     if stored.dtype.kind in "bf":
         return 1.0
-    size = stored.shape[0]
-    return full_pixel(rows(stored, np.arange(start, min(start + block, size))) for start in range(0, size, block))
+    spans = ((one, start) for one in every if one.dtype.kind in "ui" for start in range(0, one.shape[0], block))
+    parts = (rows(one, np.arange(start, min(start + block, one.shape[0]))) for one, start in spans)
+    return guessed_white(name, parts)
 
 
 def rows(stored: Stored, index: Int[np.ndarray, " n"]) -> np.ndarray:
@@ -309,7 +351,9 @@ def rows(stored: Stored, index: Int[np.ndarray, " n"]) -> np.ndarray:
                 whole &= file.readinto(found[k].data) == length
         whole &= stamp(stored.file) == stored.stamp
     except OSError as error:
-        raise InputError(f"{stored.file} can't be read any more ({error.strerror}); put it back, and go on") from error
+        raise InputError(
+            f"{shown(stored.file)} can't be read any more ({reason(error)}); put it back, and go on"
+        ) from error
     if not whole:
-        raise InputError(f"{stored.file} has changed while it was read; start again, and leave it as it is")
+        raise InputError(f"{shown(stored.file)} has changed while it was read; start again, and leave it as it is")
     return found.view(stored.dtype).reshape(len(index), *stored.shape[1:])
