@@ -50,7 +50,8 @@ def beta_vae_score(
 
     What it can't see: a rotation of the codes, which a linear classifier undoes in part, a factor spread over several
     codes, or one factor of K that is not encoded at all: the classifier names it where no code stays put. It is near 1
-    for most trained models. It depends on the scale of the codes, as weights are penalised. Constant codes carry nothing; if all are constant, the score is that of a guess.
+    for most trained models. It depends on the scale of the codes, as weights are penalised. Constant codes carry
+    nothing; if all are constant, the score is that of a guess.
     Factors with one value are never held.
 
     Args:

@@ -12,6 +12,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float, Int
 
+from vaejax.data.source import Arrays, Factors, Streamed
 from vaejax.errors import InputError, check_sizes, shortened
 
 Codes = Float[np.ndarray, "N D"]
@@ -102,7 +103,7 @@ def check_finite(name: str, z: Float[np.ndarray, "..."], what: str = "codes") ->
         raise InputError(f"{name} takes finite {what}, but some are NaN or infinite; did the run diverge?")
     largest = float(np.abs(z).max(initial=0.0))
     if largest > LARGEST:
-        raise InputError(f"{name} takes finite {what} up to {LARGEST:.2g}, but the largest is {largest:.2g}; scale them")
+        raise InputError(f"{name} takes finite {what} up to {LARGEST:.2g}, but one is of size {largest:.2g}; scale")
 
 
 def check_factors(name: str, factors: Any) -> Int[np.ndarray, "..."]:
@@ -145,7 +146,7 @@ def _as_array(name: str, values: Any, what: str) -> np.ndarray:
         raise InputError(f"{name} takes {what} as one array of numbers, not {shortened(values)}") from error
 
 
-def check_counts(least: int = 1, **counts: Any) -> None:
+def check_counts(least: int = 1, /, **counts: Any) -> None:
     """`check_sizes` of what has to be given.
 
     Raises:
@@ -157,18 +158,28 @@ def check_counts(least: int = 1, **counts: Any) -> None:
     check_sizes(least, **counts)
 
 
-def check_number(least: float = 0.0, **numbers: Any) -> None:
+def check_number(lowest: float = 0.0, /, **values: Any) -> None:
     """Every one has to be a finite number that is at least this; traced ones can't be looked at, and pass.
 
     Raises:
       InputError: the first that is not.
     """
-    for name, value in numbers.items():
+    for name, value in values.items():
         if isinstance(value, Tracer):
             continue
-        kind = getattr(np.asarray(value) if np.isscalar(value) or hasattr(value, "dtype") else None, "dtype", None)
-        if kind is None or kind.kind not in "fiu" or np.ndim(value) or not least <= float(value) < np.inf:
-            raise InputError(f"{name} has to be a finite number of at least {least:g}, not {shortened(value)}")
+        plain = value.item() if getattr(value, "shape", None) == () else value
+        if isinstance(plain, bool) or not isinstance(plain, int | float) or not lowest <= plain < np.inf:
+            raise InputError(f"{name} has to be a finite number of at least {lowest:g}, not {shortened(value)}")
+
+
+def check_source(source: Any) -> None:
+    """It has to be a source of images.
+
+    Raises:
+      InputError: it is something else, such as its name.
+    """
+    if not isinstance(source, Arrays | Factors | Streamed):
+        raise InputError(f"a source of images is needed, such as vaejax.data.load gives, not {shortened(source)}")
 
 
 def check_key(key: Any) -> None:
@@ -183,8 +194,8 @@ def check_key(key: Any) -> None:
         raise InputError(f"key has to be one key, such as jax.random.key(0) gives, not {shortened(key)}")
 
 
-def check_indices(name: str, indices: Any, size: int, of: str) -> Int[np.ndarray, " n"]:
-    """Whole numbers from 0 to size - 1, at least one; of traced ones only the type and the shape are looked at.
+def check_indices(name: str, indices: Any, size: int, of: str) -> Any:
+    """Whole numbers Int[n] from 0 to size - 1, at least one; of traced ones only type and shape are looked at.
 
     Raises:
       InputError: they are not.

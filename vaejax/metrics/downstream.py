@@ -56,7 +56,8 @@ def downstream(
         check_counts(labels=count)
     used = tuple(sorted({int(count) for count in labels if count <= len(z)}))
     if not used:
-        raise InputError(f"downstream needs a number of labels up to the {len(z)} training examples, not {shortened(labels)}")
+        known = f"the {len(z)} training examples"
+        raise InputError(f"downstream needs a number of labels up to {known}, not {shortened(labels)}")
     _, z, z_test = relative(z, z_test)
     size = int(max(factors.max(), factors_test.max())) + 1
     accuracy = dict(zip(used, few_label_accuracy(z, factors, z_test, factors_test, size, used).tolist(), strict=True))

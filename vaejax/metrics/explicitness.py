@@ -56,7 +56,7 @@ def check_ranked(factors_test: Int[np.ndarray, "M K"]) -> None:
       InputError: none does.
     """
     if (factors_test == factors_test[:1]).all():
-        raise InputError("explicitness ranks the images of a test set, but in this one no factor varies; take more images")
+        raise InputError("explicitness ranks the images of a test set, but in this one no factor varies; take more")
 
 
 @partial(jax.jit, static_argnames="size")

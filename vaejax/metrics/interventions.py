@@ -5,7 +5,7 @@ codes up where those of every combination are known. Whatever follows the batch 
 codes [B, R, D] of R runs go through at once and see the same draws.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -32,16 +32,16 @@ def table(codes: Float[Array, "G ..."], sizes: tuple[int, ...]) -> Represent:
     Raises:
       InputError: another number of codes than of combinations, or sizes or codes that are no numbers.
     """
-    sizes, codes = check_grid_sizes(sizes), as_numbers("table", codes)
-    if not codes.ndim or codes.shape[0] != np.prod(sizes):
+    sizes, found = check_grid_sizes(sizes), as_numbers("table", codes)
+    if not found.ndim or found.shape[0] != np.prod(sizes):
         raise InputError(
             f"a table of codes for factors of sizes {tuple(sizes)} needs {np.prod(sizes)} rows, one for each "
-            f"combination, not {codes.shape[0] if codes.ndim else 1}"
+            f"combination, not {found.shape[0] if found.ndim else 1}"
         )
     strides = [int(np.prod(sizes[k + 1 :])) for k in range(len(sizes))]
-    some = codes[:: max(1, len(codes) // 1000)]
+    some = found[:: max(1, len(found) // 1000)]
     with np.errstate(over="ignore"):  # what overflows is infinite, and its scores NaN
-        centred = (codes - np.median(some, axis=0).astype(codes.dtype)).astype(np.float32)
+        centred = (found - np.median(some, axis=0).astype(found.dtype)).astype(np.float32)
     return jax.tree_util.Partial(_look_up, jnp.asarray(centred), jnp.asarray(strides, jnp.int32))
 
 
@@ -99,7 +99,7 @@ def check_grid_sizes(sizes: Any) -> tuple[int, ...]:
     Raises:
       InputError: something else than whole numbers of at least 1.
     """
-    if isinstance(sizes, str) or not np.iterable(sizes) or not len(sizes):
+    if isinstance(sizes, str) or not isinstance(sizes, Iterable) or not (sizes := list(sizes)):
         raise InputError(f"sizes has to be a list of how many values each factor has, not {shortened(sizes)}")
     for size in sizes:
         check_counts(sizes=size)

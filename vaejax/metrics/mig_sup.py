@@ -46,7 +46,10 @@ def mig_sup(z: Float[np.ndarray, "N D"], factors: Int[np.ndarray, "N K"]) -> dic
 def code_gap(
     z: Float[Array, "N D"], factors: Int[Array, "N K"], size: int, unit: Float[Array, " D"] | float = 1.0
 ) -> dict[str, Float[Array, ""]]:
-    """`mig_sup` for use under jit and vmap: factor values are below `size`, codes are in this unit. NaN codes give NaN."""
+    """`mig_sup` for use under jit and vmap: factor values are below `size`, codes are in this unit.
+
+    NaN codes give NaN.
+    """
     normalised = code_information(z, factors, size) / entropy(factors, size)[None]
     best, second = jax.lax.top_k(jnp.pad(normalised, ((0, 0), (0, 1))), 2)[0].T
     gap, active = best - second, z.std(axis=0) * unit > math.sqrt(ACTIVE)

@@ -49,7 +49,8 @@ def sap(
     values of a factor with many, however cleanly it is encoded: five perfect codes score far below 1. It depends on the
     scale of the codes, as weights are penalised: of codes that spread much less than 1 little is found. It depends on
     a shift within their standard deviation, as intercepts are penalised; a larger one is taken off. A constant code
-    predicts the same value for every image; with a single code the second best has accuracy 0; a factor that never varies is left out.
+    predicts the same value for every image; with a single code the second best has accuracy 0; a factor that never
+    varies is left out.
 
     Raises:
       InputError: shapes that don't fit, codes that are not finite, or no factor that varies.
