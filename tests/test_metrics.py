@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -82,7 +83,8 @@ def test_factor_values_are_numbered_and_constant_factors_left_out():
     codes, numbers = check("it", z, factors)
     np.testing.assert_array_equal(codes, z)
     np.testing.assert_array_equal(numbers, [[0, 0], [2, 1], [0, 1], [1, 1]])
-    assert check_codes("it", np.ones((3, 2), int)).dtype == np.float32
+    for kind, kept in (("f2", "f4"), (jnp.bfloat16, "f4"), (bool, "f8"), ("i8", "f8"), ("f8", "f8"), ("f4", "f4")):
+        assert check_codes("it", np.ones((3, 2), kind)).dtype == kept
 
 
 def test_both_sets_number_values_alike():

@@ -151,7 +151,7 @@ def test_groups_of_trees_change_nothing_and_runs_go_through_vmap(monkeypatch):
 
 
 def test_bad_input_is_one_clear_line():
-    with pytest.raises(InputError, match="at least 2 bins"):
+    with pytest.raises(InputError, match="bins has to be at least 2"):
         dci(FACTORS, FACTORS, TEST, TEST, bins=1)
     with pytest.raises(InputError, match="did the run diverge"):
         dci(FACTORS * np.nan, FACTORS, TEST, TEST)

@@ -191,8 +191,8 @@ Z, SHARES, IMAGES = np.zeros((4, 2)), np.zeros((2, 3)), np.zeros((2, 3, 8, 8, 1)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: information(Z, np.zeros((5, 3), int)), "factors have to be [N, K]"),
-        (lambda: information(Z, np.zeros((4, 3))), "factors have to be integers"),
+        (lambda: information(Z, np.zeros((5, 3), int)), "information takes codes [N, D] and factors [N, K]"),
+        (lambda: information(Z, np.zeros((4, 3))), "takes factors that are integers"),
         (lambda: information(Z * np.nan, np.zeros((4, 3), int)), "finite codes"),
         (lambda: label_latents(Z, np.zeros((4, 3), int), ["a"]), "1 names for 3 factors"),
         (lambda: figures.mutual_information_heatmaps({}, NAMES), "at least one matrix"),

@@ -82,7 +82,7 @@ def test_the_figure_shows_every_image_above_its_neighbours():
     [
         (lambda: two_sample_test(np.ones((9, 2)), np.ones((9, 3))), "two sets of images of one shape"),
         (lambda: two_sample_test(np.ones((3, 2)), np.ones((9, 2))), "at least 4 images of each kind"),
-        (lambda: two_sample_test(np.ones((9, 2)), np.ones((9, 2)), steps=0), "steps of at least 1"),
+        (lambda: two_sample_test(np.ones((9, 2)), np.ones((9, 2)), steps=0), "steps has to be at least 1, not 0"),
         (lambda: two_sample_test(np.full((9, 2), np.nan), np.ones((9, 2))), "did the run diverge"),
         (lambda: nearest_neighbours(np.ones((9, 2)), np.ones((9, 2)), 10), "from 1 to all 9 training images, not 10"),
         (lambda: nearest_neighbours(np.ones((9, 2)), np.ones((0, 2))), "two sets of images of one shape"),

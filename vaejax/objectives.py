@@ -184,7 +184,11 @@ def inverse_multiquadratic(a: Float[Array, "N D"], b: Float[Array, "M D"]) -> Fl
     Tolstikhin et al. 2018, section 4, and the scales of the authors' experiments. It is at most 7.
     """
     squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-    squared, base = jnp.maximum(squared, 0.0), 2.0 * a.shape[1]
+    return multiquadratic(jnp.maximum(squared, 0.0), 2.0 * a.shape[1])
+
+
+def multiquadratic(squared: Float[Array, "..."], base: float) -> Float[Array, "..."]:
+    """The kernel of `inverse_multiquadratic` at squared distances, with C = base."""
     kernel = jnp.zeros_like(squared)
     for scale in SCALES:
         kernel += scale * base / (scale * base + squared)

@@ -5,6 +5,7 @@ is left out. A resample is a row of `weights` [B, n], how often it has each seed
 once. So seeds are resampled, not runs: runs that share a seed share their data and noise, and stay together.
 """
 
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtr, stdtrit
 
-from vaejax.errors import InputError
+from vaejax.errors import LARGEST, InputError, check_sizes, shortened
 
 RESAMPLES = 2000
 CHUNK = 100  # resamples at a time: bounds the memory
@@ -30,7 +31,7 @@ class Estimate(NamedTuple):
 
 def bootstrap(
     statistic: Callable[[Weights], Float[np.ndarray, "B ..."]],
-    n: int,
+    n: int | Int[np.ndarray, " n"],
     resamples: int = RESAMPLES,
     *,
     level: float = 0.95,
@@ -45,27 +46,52 @@ def bootstrap(
     Know About the Bootstrap). Below 6 seeds that reaches the ends of the resamples and can't make up for all of it.
 
     Args:
+      n: how many seeds there are, or the seed of each of n columns: columns of one seed stay together, so that a seed
+        that is there three times makes the interval no narrower.
       recentre: shift the resamples by their bias, so that their mean is the statistic of the data; for statistics that
         take the spread over seeds into account, which is smaller where seeds are repeated.
 
     Raises:
-      InputError: no seeds or no resamples, or a level outside (0, 1).
+      InputError: no seeds or no resamples, seeds that are no whole numbers, or a level outside (0, 1).
     """
+    column = _column_of(n)
+    n = int(column.max(initial=-1)) + 1
+    check_sizes(-LARGEST, resamples=resamples)
+    check_sizes(0, seed=seed)
+    if not isinstance(level, numbers.Real):
+        raise InputError(f"level has to be a number in (0, 1), not {shortened(level)}")
     if n < 1 or resamples < 1 or not 0 < level < 1:
         raise InputError(
             f"a bootstrap needs seeds, resamples and a level in (0, 1), not {n} seeds, {resamples} resamples, {level}"
         )
-    value = np.asarray(statistic(np.ones((1, n)))[0])
+    value = np.asarray(statistic(np.ones((1, column.size)))[0])
     if n == 1:
         return Estimate(value, np.full(value.shape, np.nan), np.full(value.shape, np.nan))
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples).astype(np.float64)
-    draws = np.concatenate([statistic(weights[i : i + CHUNK]) for i in range(0, resamples, CHUNK)])
+    draws = np.concatenate([statistic(weights[i : i + CHUNK, column]) for i in range(0, resamples, CHUNK)])
     known = np.isfinite(draws).any(axis=0) & np.isfinite(value)
     draws = np.where(known, draws, 0.0)
     tail = ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2))
     shift = value - np.nanmean(draws, axis=0) if recentre else 0.0
     low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0) + shift
     return Estimate(value, np.where(known, low, np.nan), np.where(known, high, np.nan))
+
+
+def _column_of(n: Any) -> Int[np.ndarray, " n"]:
+    """Which distinct seed each column has, numbered from 0; 0, 1, ... where only their number is given.
+
+    Raises:
+      InputError: no whole numbers.
+    """
+    if np.ndim(n) == 0:
+        check_sizes(0, n=n)
+        if n is None:
+            raise InputError("n has to be how many seeds there are, or the seeds, not None")
+        return np.arange(n)
+    seeds = np.asarray(n)
+    if seeds.ndim != 1 or (seeds.size and seeds.dtype.kind not in "iu"):
+        raise InputError(f"seeds have to be a list of whole numbers, not {shortened(n)}")
+    return np.unique(seeds, return_inverse=True)[1]
 
 
 def mean(values: Float[np.ndarray, "... n"], weights: Weights) -> Float[np.ndarray, "B ..."]:

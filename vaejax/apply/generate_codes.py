@@ -3,15 +3,17 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Params
 from vaejax.methods.code_prior import sample_codes
+from vaejax.metrics.checks import check_key, check_number
 from vaejax.networks.quantizer import UniformCodes
+from vaejax.training.params import check_method, check_params
 
 
-@partial(jax.jit, static_argnames=("method", "prior"))
 def generate_codes(
     method: Method,
     params: Params,
@@ -30,13 +32,25 @@ def generate_codes(
       temperature: see `sample_codes`.
 
     Raises:
-      InputError: a method without codes, or a prior over another grid or another number of codes.
+      InputError: a method without codes, or a prior over another grid or another number of codes; a temperature that
+        is negative or not finite; or as `vaejax.apply.reconstruct`.
     """
+    check_key(key)
+    check_number(temperature=temperature)
+    check_params(method, batch, params, runs=False)
+    check_method(prior)
+    return _generate_codes(method, params, prior, prior_params, key, batch, temperature)
+
+
+@partial(jax.jit, static_argnames=("method", "prior"))
+def _generate_codes(method, params, prior, prior_params, key, batch, temperature) -> Float[Array, "B H W C"]:
     uniform = None if method.prior is None else method.prior(params, batch)
     if not isinstance(uniform, UniformCodes):
         raise InputError("only a quantising autoencoder has codes to generate; use vq_vae or fsq_vae")
     shape = uniform.mean.shape[:-1]
     grid = shape[1:] or (1, 1)
+    if prior.prior is not None:
+        check_params(prior, Batch(jnp.zeros((1, *grid, 1))), prior_params, runs=False)
     known = prior.prior(prior_params, batch).network if prior.prior is not None else None
     if known is None or known.length != grid[0] * grid[1] or known.codes != len(uniform.codebook):
         raise InputError(

@@ -6,7 +6,7 @@ I and H in nats, codes discretised as for `vaejax.metrics.mig` (20 equal-width b
 hold at most log 20 nats, so a factor of 32 values is told by a perfect code to 0.86, one of 40 values to 0.81.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import jax
@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vaejax.errors import InputError
-from vaejax.metrics.checks import check_codes, numbered
+from vaejax.errors import InputError, shortened
+from vaejax.metrics.checks import check_aligned, check_number, numbered, relative
 from vaejax.metrics.information import code_information, discretise, entropy
 from vaejax.metrics.measure import ACTIVE
 
@@ -28,13 +28,9 @@ def information(codes: Float[np.ndarray, "N D"], factors: Int[np.ndarray, "N K"]
     Raises:
       InputError: shapes that don't fit, codes that are not finite, factors that are not integers.
     """
-    codes, factors = check_codes("information", codes), np.asarray(factors)
-    if factors.ndim != 2 or len(factors) != len(codes) or 0 in factors.shape:
-        raise InputError(f"factors have to be [N, K] with N as in codes {codes.shape}, not {factors.shape}")
-    if factors.dtype.kind not in "iub":
-        raise InputError(f"factors have to be integers, the numbers of their values, not {factors.dtype}")
+    codes, factors = check_aligned("information", codes, factors)
     values = numbered(factors)
-    return np.asarray(_information(codes, values, int(values.max()) + 1))
+    return np.asarray(_information(relative(codes)[1], values, int(values.max()) + 1))
 
 
 @partial(jax.jit, static_argnames="size")
@@ -62,13 +58,17 @@ def label_latents(
       active: the variance of a posterior mean above which a latent counts as used; 0 for codes of no known scale.
 
     Raises:
-      InputError: as `information`, or another number of names than of factors.
+      InputError: as `information`, another number of names than of factors, or a threshold that is no number.
     """
+    check_number(active=active, least=least)
     shares = information(codes, factors)
-    codes, factors = np.asarray(codes), np.asarray(factors)
+    codes, factors = check_aligned("label_latents", codes, factors)
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise InputError(f"names has to be a list of what the factors are called, not {shortened(names)}")
+    names = list(names)
     if len(names) != shares.shape[1]:
         raise InputError(f"{len(names)} names for {shares.shape[1]} factors; give one for each")
-    clear = np.where(codes.var(axis=0)[:, None] > active, shares - _by_chance(codes, factors), 0.0)
+    clear = np.where(codes.astype(np.float64).var(axis=0)[:, None] > active, shares - _by_chance(codes, factors), 0.0)
     best = clear.argmax(axis=1)
     return [f"z{j} → {names[k]} ({shares[j, k]:.2f})" if clear[j, k] > least else f"z{j} –" for j, k in enumerate(best)]
 
@@ -76,7 +76,7 @@ def label_latents(
 def _by_chance(codes: Float[np.ndarray, "N D"], factors: Int[np.ndarray, "N K"]) -> Float[np.ndarray, "D K"]:
     """The share that is expected of independent codes: (bins - 1)(values - 1) / 2N nats (Miller 1955)."""
     values = numbered(factors)
-    bins = np.array([len(np.unique(column)) for column in np.asarray(discretise(jnp.asarray(codes))).T])
+    bins = np.array([len(np.unique(column)) for column in np.asarray(discretise(jnp.asarray(relative(codes)[1]))).T])
     total = np.asarray(entropy(jnp.asarray(values), int(values.max()) + 1))
     nats = (bins[:, None] - 1) * values.max(axis=0) / (2 * len(values))
     return nats / np.where(total > 0, total, 1.0)

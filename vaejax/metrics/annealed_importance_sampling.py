@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from vaejax.errors import check_sizes
 from vaejax.method import Batch, Method, Params
-from vaejax.metrics.evidence import Images, OnImages, check_prior, estimates, of_one
+from vaejax.metrics.checks import check_counts
+from vaejax.metrics.evidence import Images, OnImages, check_estimate, check_prior, estimates, of_one
 from vaejax.objectives import reconstruction, total_log_prob
 
 ACCEPT = 0.65  # of moves, at which the adaptation aims
@@ -64,9 +64,11 @@ def annealed_importance_sampling(
       at most C, and `acceptance` of the moves, means over images.
 
     Raises:
-      InputError: a method without a prior; less than 1 image, step, chain or leapfrog step.
+      InputError: a method without a prior; less than 1 image, step, chain or leapfrog step; images of another
+        shape, or parameters that are not those of one run of this method.
     """
-    check_sizes(steps=steps, chains=chains, leapfrogs=leapfrogs)
+    check_counts(steps=steps, chains=chains, leapfrogs=leapfrogs)
+    check_estimate(method, params, source, key, runs=False)
     check_prior("annealed_importance_sampling", method)
     estimator = Annealing(steps, chains, leapfrogs)
     return of_one(params, lambda one: estimates(estimator, method, one, source, key, images, on_progress))

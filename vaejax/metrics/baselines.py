@@ -27,6 +27,7 @@ from vaejax.data.source import Factors
 from vaejax.errors import InputError
 from vaejax.method import Batch
 from vaejax.methods import build
+from vaejax.metrics.checks import check_counts, check_source
 
 Represent = Callable[[Int[Array, "B K"]], Float[Array, "B D"]]
 ITERATIONS = 1000  # of FastICA
@@ -59,6 +60,7 @@ def pixels(
     """
     del seed, latents, images
     _check(source)
+    jax.eval_shape(lambda: _pooled(jnp.zeros((1, *source.shape)), side))  # to hear of a wrong side now
     return lambda factors: _pooled(source.render(factors), side).reshape(len(factors), -1)
 
 
@@ -123,6 +125,7 @@ def random_encoder(
     """
     del images
     _check(source)
+    check_counts(0, seed=seed)
     method = build("vae", source.shape, network, latents, width)
     params = method.init(jax.random.key(seed), Batch(jnp.zeros((1, *source.shape))))
     return lambda factors: method.encode(params, Batch(source.render(factors))).mean
@@ -138,6 +141,7 @@ BASELINES: dict[str, Callable[..., Represent]] = {
 
 
 def _check(source: Any) -> None:
+    check_source(source)
     if not isinstance(source, Factors):
         raise InputError(f"{source.name} has no ground-truth factors for a baseline to be a function of; use sprites")
 
@@ -147,13 +151,15 @@ def _pooled(x: Float[Array, "B H W C"], side: int | None) -> Float[Array, "B sid
     count, height, width, channels = x.shape
     if side is None:
         return x
-    if side < 1 or height % side or width % side:
+    check_counts(side=side)
+    if height % side or width % side:
         raise InputError(f"images of {height}x{width} can't be averaged down to {side}x{side}: give a divisor as side")
     return x.reshape(count, side, height // side, side, width // side, channels).mean(axis=(2, 4))
 
 
 def _images(source: Factors, seed: int, images: int, side: int | None) -> Float[np.ndarray, "N D"]:
     """Flat images, drawn uniformly with replacement, a thousand at a time."""
+    check_counts(0, images=images, seed=seed)
     if images < 2:
         raise InputError(f"a baseline is fitted to at least 2 images, not {images}")
     block = min(images, 1000)
@@ -169,8 +175,9 @@ def _whitening(
     from sklearn.decomposition import PCA
 
     _check(source)
+    check_counts(latents=latents)
     x = _images(source, seed, images, side)
-    if not 1 <= latents <= min(x.shape):
+    if latents > min(x.shape):
         raise InputError(f"{len(x)} images of {x.shape[1]} pixels have at least 1 component, but not {latents}")
     few = x.shape[1] <= 1024  # exactly, by the covariance, which takes float64; many by random projections
     solver, x = ("covariance_eigh", x.astype(np.float64)) if few else ("randomized", x)

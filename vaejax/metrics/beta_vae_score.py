@@ -16,11 +16,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.errors import InputError, check_sizes
-from vaejax.metrics.interventions import Represent, check_grid, combinations, gather, hold, per_run, which
+from vaejax.errors import InputError
+from vaejax.metrics.checks import check_counts, check_key
+from vaejax.metrics.interventions import (
+    Represent,
+    check_grid,
+    check_grid_sizes,
+    combinations,
+    gather,
+    hold,
+    per_run,
+    which,
+)
 from vaejax.metrics.logistic import log_probabilities, logistic
 
 PENALTY = 1.0
+FARTHEST = 1e9  # a difference
 STEPS = 200
 
 
@@ -39,7 +50,8 @@ def beta_vae_score(
 
     What it can't see: a rotation of the codes, which a linear classifier undoes in part, a factor spread over several
     codes, or one factor of K that is not encoded at all: the classifier names it where no code stays put. It is near 1
-    for most trained models. Constant codes carry nothing; if all are constant, the score is that of a guess.
+    for most trained models. It depends on the scale of the codes, as weights are penalised. Constant codes carry
+    nothing; if all are constant, the score is that of a guess.
     Factors with one value are never held.
 
     Args:
@@ -51,9 +63,11 @@ def beta_vae_score(
     Raises:
       InputError: a size below 1, no factor that varies, codes of another shape than [B, D], or not finite.
     """
-    check_sizes(train=train, test=test, batch=batch)
-    varying = check_grid("beta_vae_score", represent, sizes)
-    scores = guesses(represent, tuple(sizes), key, varying, train, test, batch)
+    check_counts(train=train, test=test, batch=batch)
+    check_key(key)
+    sizes = check_grid_sizes(sizes)
+    represent, varying = check_grid("beta_vae_score", represent, sizes)
+    scores = guesses(represent, sizes, key, varying, train, test, batch)
     values = {name: float(value[0]) for name, value in scores.items()}
     if np.isnan(values["beta_vae_score"]):
         raise InputError("beta_vae_score takes finite codes, but some are NaN or infinite; did the run diverge?")
@@ -108,7 +122,9 @@ def _score(
 ) -> dict[str, Float[Array, ""]]:
     """The accuracy of the classifier on new examples."""
     finite = jnp.isfinite(seen).all() & jnp.isfinite(new).all()
-    seen, new = jnp.where(finite, seen, 0.0), jnp.where(finite, new, 0.0)
+    largest = seen.max(axis=0)  # they are positive; far from 1 a code isn't penalised at all, or can't be used at all
+    scale = jnp.where(finite & (largest > 0), largest.clip(1 / FARTHEST, FARTHEST) / largest, 1.0)
+    seen, new = jnp.where(finite, seen * scale, 0.0), jnp.where(finite, new * scale, 0.0)
     w, b = logistic(seen, learned, factors, penalty=PENALTY, steps=STEPS)
 
     def accuracy(x: Float[Array, "n D"], y: Int[Array, " n"]) -> Float[Array, ""]:

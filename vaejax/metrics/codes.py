@@ -9,9 +9,12 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.data.source import Source, example
+from vaejax.data.source import Source, Streamed, example
 from vaejax.distributions.conditions import unconditioned
+from vaejax.errors import check_sizes
 from vaejax.method import Method, Params
+from vaejax.metrics.checks import check_indices, check_key, check_source
+from vaejax.training.params import check_params
 from vaejax.training.strategy import in_groups, over_runs, place, plan
 
 BATCH = 100
@@ -19,7 +22,7 @@ BATCH = 100
 
 def codes(
     method: Method,
-    source: Source,
+    source: Source | Streamed,
     params: Params,
     index: Int[np.ndarray, " n"],
     *,
@@ -30,10 +33,23 @@ def codes(
     """The mean code of every image with these indices, of every run, without the condition of a conditional model.
 
     Args:
+      index: from 0 to `source.size - 1`, at least one, in any order.
       key: if given, a code is drawn from every posterior with it, with the same noise for every run.
       params: the runs' parameters, every leaf with a leading run axis, as in `Result.params`.
       chunk, mesh: as in `vaejax.fit`.
+
+    Raises:
+      InputError: no such images, parameters that are not those of all runs of this method, or another kind of source.
     """
+    check_source(source)
+    index = check_indices("index", index, source.size, f"images in {source.name}")
+    check_sizes(chunk=chunk)
+    if key is not None:
+        check_key(key)
+    if isinstance(source, Streamed):
+        some, index = np.unique(index, return_inverse=True)
+        source = source.take(some)
+    check_params(method, example(source), params, runs=True)
     runs = len(jax.tree.leaves(params)[0])
     layout = plan(method, example(source), runs, BATCH, chunk=chunk, mesh=mesh)
     rows = -(-index.size // BATCH)

@@ -20,8 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vaejax.errors import InputError
-from vaejax.metrics.checks import check_pair
+from vaejax.metrics.checks import check_counts, check_pair, relative
 from vaejax.metrics.dci_trees import boosted_trees
 
 BINS = 128
@@ -57,11 +56,11 @@ def dci(
     Raises:
       InputError: shapes that don't fit, codes that are not finite, no factor that varies, or fewer than 2 bins.
     """
-    if bins < 2:
-        raise InputError(f"dci needs at least 2 bins, not {bins}")
+    check_counts(2, bins=bins)
     z, factors, z_test, factors_test = check_pair("dci", z, factors, z_test, factors_test)
+    _, z, z_test = relative(z, z_test)
     sizes = tuple(int(column.max()) + 1 for column in np.concatenate([factors, factors_test]).T)
-    scores = dci_scores(z, factors, z_test, factors_test, sizes, bins)
+    scores = dci_scores(z, factors, z_test, factors_test, sizes, min(bins, max(len(z), 2)))
     return {name: float(scores[name]) for name in NAMES}  # in this order, which jit forgets
 
 

@@ -11,6 +11,7 @@ Departures: the paper chooses the penalty by cross-validation (and repeats all w
 for which no label is needed.
 """
 
+from collections.abc import Iterable
 from functools import partial
 
 import jax
@@ -18,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vaejax.errors import InputError
-from vaejax.metrics.checks import check_pair
+from vaejax.errors import InputError, shortened
+from vaejax.metrics.checks import check_counts, check_pair, relative
 from vaejax.metrics.explicitness import PENALTY, standardise
 from vaejax.metrics.logistic import log_probabilities, logistic
 
@@ -48,11 +49,16 @@ def downstream(
         between 1 and N.
     """
     z, factors, z_test, factors_test = check_pair("downstream", z, factors, z_test, factors_test)
-    if any(count < 1 for count in labels):
-        raise InputError(f"downstream needs numbers of labels of at least 1, not {min(labels)}")
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise InputError(f"labels has to be a list of whole numbers, not {shortened(labels)}")
+    labels = tuple(labels)
+    for count in labels:
+        check_counts(labels=count)
     used = tuple(sorted({int(count) for count in labels if count <= len(z)}))
     if not used:
-        raise InputError(f"downstream needs a number of labels up to the {len(z)} training examples, not {labels}")
+        known = f"the {len(z)} training examples"
+        raise InputError(f"downstream needs a number of labels up to {known}, not {shortened(labels)}")
+    _, z, z_test = relative(z, z_test)
     size = int(max(factors.max(), factors_test.max())) + 1
     accuracy = dict(zip(used, few_label_accuracy(z, factors, z_test, factors_test, size, used).tolist(), strict=True))
     result = {"downstream": accuracy[used[-1]], "labels": float(used[-1])}

@@ -14,6 +14,8 @@ from jaxtyping import Array, Float, Key
 from vaejax.data.source import Source, Streamed, example, examples
 from vaejax.errors import InputError, check_sizes
 from vaejax.method import Batch, Method, Params
+from vaejax.metrics.checks import check_key, check_source
+from vaejax.training.params import check_params
 from vaejax.training.strategy import in_groups, over_runs, place, plan
 
 BATCH = 20  # images at once; with 50 samples of each, the arrays of a step stay in a processor's cache
@@ -118,6 +120,19 @@ def summary(found: dict[str, Float[np.ndarray, "R N"]], pixels: int) -> dict[str
         "bits_per_dim": -headline / (pixels * LOG_2),
         **means,
     }
+
+
+def check_estimate(method: Method, params: Params, images: Images, key: Any, runs: bool) -> None:
+    """Nothing, where an estimate can be made of these.
+
+    Raises:
+      InputError: no images, or images of another shape than the method's, or parameters that are not those of one run
+        (of all runs) of this method; no key.
+    """
+    if not isinstance(images, Batch):
+        check_source(images)
+    check_key(key)
+    check_params(method, images if isinstance(images, Batch) else example(images), params, runs)
 
 
 def check_prior(what: str, method: Method) -> None:

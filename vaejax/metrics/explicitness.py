@@ -8,7 +8,8 @@ test set.
 
 Departures: the paper rescales AUC from [0.5, 1] to [0, 1]; as in Locatello et al. 2019 it is left as it is, and
 chance is 0.5. The regression is multinomial, where releases of scikit-learn of the time of that study fitted one
-class against the rest. A class without examples in the training or the test set has no AUC and is left out of the mean.
+class against the rest. A class without examples in the training or the test set has no AUC and is left out of the mean,
+and so is a factor that has one value only in the test set.
 """
 
 from functools import partial
@@ -16,9 +17,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from vaejax.metrics.checks import check_pair
+from vaejax.errors import InputError
+from vaejax.metrics.checks import check_pair, relative
 from vaejax.metrics.logistic import log_probabilities, logistic
 
 PENALTY = 1.0
@@ -35,14 +37,26 @@ def explicitness(
     What it can't see: disentanglement. A rotation of the codes changes nothing, and neither does a factor that
     needs all codes. It ranks, so it doesn't see whether the right value gets the highest probability; and what isn't
     linear in the codes, such as the middle values of a factor along a line, it sees in part. A constant code has no
-    effect; a factor that never varies is left out.
+    effect; a factor that doesn't vary in either set is left out.
 
     Raises:
-      InputError: shapes that don't fit, codes that are not finite, or no factor that varies.
+      InputError: shapes that don't fit, codes that are not finite, or no factor that varies in both sets.
     """
     z, factors, z_test, factors_test = check_pair("explicitness", z, factors, z_test, factors_test)
+    check_ranked(factors_test)
+    _, z, z_test = relative(z, z_test)
     size = int(max(factors.max(), factors_test.max())) + 1
     return {"explicitness": float(explicitness_of(z, factors, z_test, factors_test, size))}
+
+
+def check_ranked(factors_test: Int[np.ndarray, "M K"]) -> None:
+    """Nothing, where a factor varies in the test set.
+
+    Raises:
+      InputError: none does.
+    """
+    if (factors_test == factors_test[:1]).all():
+        raise InputError("explicitness ranks the images of a test set, but in this one no factor varies; take more")
 
 
 @partial(jax.jit, static_argnames="size")
@@ -57,15 +71,15 @@ def explicitness_of(
     finite = jnp.isfinite(z).all() & jnp.isfinite(z_test).all()
     z, z_test = standardise(z, z_test)
 
-    def of_factor(columns: tuple[Int[Array, " N"], Int[Array, " M"]]) -> Float[Array, ""]:
+    def of_factor(columns: tuple[Int[Array, " N"], Int[Array, " M"]]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         y, y_test = columns
         w, b = logistic(z, y, size, penalty=PENALTY)
         area, exists = roc_areas(log_probabilities(z_test, w, b), y_test)
         exists &= jnp.isfinite(b)
-        return jnp.where(exists, area, 0.0).sum() / exists.sum()
+        return jnp.where(exists, area, 0.0).sum() / jnp.maximum(exists.sum(), 1), exists.any()
 
-    areas = jax.lax.map(of_factor, (factors.T, factors_test.T))
-    return jnp.where(finite, areas.mean(), jnp.nan)
+    areas, exists = jax.lax.map(of_factor, (factors.T, factors_test.T))
+    return jnp.where(finite, areas.sum() / exists.sum(), jnp.nan)
 
 
 def standardise(z: Float[Array, "N D"], z_test: Float[Array, "M D"]) -> tuple[Array, Array]:

@@ -12,10 +12,21 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
-from vaejax.errors import InputError, check_sizes
-from vaejax.metrics.interventions import Represent, check_grid, combinations, gather, hold, per_run, which
+from vaejax.errors import InputError
+from vaejax.metrics.checks import check_counts, check_key, relative
+from vaejax.metrics.interventions import (
+    Represent,
+    check_grid,
+    check_grid_sizes,
+    combinations,
+    gather,
+    hold,
+    in_units,
+    per_run,
+    which,
+)
 
 SMALLEST = 0.05  # standard deviation of a code that may be voted for
 
@@ -50,9 +61,11 @@ def factor_vae_score(
       InputError: a size below 1 (2 for batch and variance), no factor that varies, codes of another shape than
         [B, D], or not finite.
     """
-    check_sizes(train=train, test=test)
-    varying = check_grid("factor_vae_score", represent, sizes)
-    scores = votes(represent, tuple(sizes), key, varying, train, test, batch, variance)
+    check_counts(train=train, test=test, batch=batch, variance=variance)
+    check_key(key)
+    sizes = check_grid_sizes(sizes)
+    represent, varying = check_grid("factor_vae_score", represent, sizes)
+    scores = votes(represent, sizes, key, varying, train, test, batch, variance)
     values = {name: float(value[0]) for name, value in scores.items()}
     if np.isnan(values["factor_vae_score"]):
         raise InputError("factor_vae_score takes finite codes, but some are NaN or infinite; did the run diverge?")
@@ -77,12 +90,16 @@ def votes(
     if min(batch, variance) < 2:
         raise InputError(f"a variance takes at least 2 images, not batch={batch} and variance={variance}")
     whole, *parts = jax.random.split(key, 3)
-    spread = gather(_images, represent, whole, variance, 1, sizes=sizes).var(axis=0, ddof=1)
+    images = np.asarray(gather(_images, represent, whole, variance, 1, sizes=sizes))
+    unit = relative(images.reshape(variance, -1))[0].reshape(images.shape[1:]).clip(min=np.finfo(np.float32).tiny)
+    spread = (images / unit).std(axis=0, ddof=1)
+    active = np.atleast_2d(spread * unit >= SMALLEST)
+    represent = in_units(represent, unit)
     (learned, local), (asked, new) = (
         gather(_variances, represent, part, points, batch, batch=batch, sizes=sizes, varying=varying)
         for part, points in zip(parts, (train, test), strict=True)
     )
-    found = _scores(jnp.atleast_2d(spread), learned, local, asked, new, len(sizes))
+    found = _scores(np.atleast_2d(spread).astype(np.float32), active, learned, local, asked, new, len(sizes))
     return {name: found[name] for name in ("factor_vae_score", "train_accuracy", "active")}
 
 
@@ -103,16 +120,17 @@ def _variances(
 
 
 @partial(jax.jit, static_argnames="factors")
-def _scores(spread, learned, local, asked, new, factors: int) -> dict[str, Float[Array, " R"]]:
-    def of_run(spread, local, new):
-        return _score(spread, learned, local, asked, new, factors)
+def _scores(spread, active, learned, local, asked, new, factors: int) -> dict[str, Float[Array, " R"]]:
+    def of_run(spread, active, local, new):
+        return _score(spread, active, learned, local, asked, new, factors)
 
     runs, codes = spread.shape
-    return per_run(of_run, spread, local.reshape(-1, runs, codes), new.reshape(-1, runs, codes))
+    return per_run(of_run, spread, active, local.reshape(-1, runs, codes), new.reshape(-1, runs, codes))
 
 
 def _score(
     spread: Float[Array, " D"],
+    active: Bool[Array, " D"],
     learned: Int[Array, " n"],
     local: Float[Array, "n D"],
     asked: Int[Array, " m"],
@@ -120,10 +138,9 @@ def _score(
     factors: int,
 ) -> dict[str, Float[Array, ""]]:
     """Both vote tables [D, K], and the share of the votes that the majority of the first gets right."""
-    active = jnp.sqrt(spread) >= SMALLEST
 
     def counts(factor: Int[Array, " n"], local: Float[Array, "n D"]) -> Float[Array, "D K"]:
-        vote = jnp.argmin(jnp.where(active, local / jnp.where(active, spread, 1.0), jnp.inf), axis=1)
+        vote = jnp.argmin(jnp.where(active, local / jnp.where(active, spread**2, 1.0), jnp.inf), axis=1)
         return jax.nn.one_hot(vote, spread.size).T @ jax.nn.one_hot(factor, factors)
 
     first, second = counts(learned, local), counts(asked, new)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from vaejax.metrics.checks import check_codes
+from vaejax.metrics.checks import check_codes, relative, weight_of
 
 DEPENDENT = 1e-6  # what float32 leaves of a code that is a linear function of the others
 
@@ -30,13 +30,17 @@ def gaussian_total_correlation(z: Float[np.ndarray, "N D"]) -> dict[str, float]:
     Raises:
       InputError: codes of another shape, or not finite.
     """
-    values = gaussian_correlations(check_codes("gaussian_total_correlation", z))
-    return {name: float(values[name]) for name in ("gaussian_total_correlation", "wasserstein", "wasserstein_norm")}
+    unit, z = relative(check_codes("gaussian_total_correlation", z))
+    values = gaussian_correlations(z, weight_of(unit))
+    found = {name: float(values[name]) for name in ("gaussian_total_correlation", "wasserstein", "wasserstein_norm")}
+    return found | {"wasserstein": found["wasserstein"] * float(unit.max()) ** 2}
 
 
 @jax.jit
-def gaussian_correlations(z: Float[Array, "N D"]) -> dict[str, Float[Array, ""]]:
-    """`gaussian_total_correlation` for use under jit and vmap. NaN codes give NaN."""
+def gaussian_correlations(
+    z: Float[Array, "N D"], unit: Float[Array, " D"] | float = 1.0
+) -> dict[str, Float[Array, ""]]:
+    """`gaussian_total_correlation` for use under jit and vmap of codes in this unit. NaN codes give NaN."""
     constant = z.max(axis=0) == z.min(axis=0)
     centred = jnp.where(constant[None], 0.0, z - z.mean(axis=0, keepdims=True))
     largest = jnp.where(constant, 1.0, jnp.abs(centred).max(axis=0))
@@ -45,7 +49,7 @@ def gaussian_correlations(z: Float[Array, "N D"]) -> dict[str, Float[Array, ""]]
     r = triangular(scaled / norm[None])
     left = jnp.diagonal(r)  # of each code, what the codes before it don't explain
     logs = jnp.where(left > DEPENDENT, jnp.log(jnp.maximum(left, DEPENDENT)), -jnp.inf)
-    variance = jnp.where(constant, 0.0, (norm * largest) ** 2 / max(len(z) - 1, 1))
+    variance = jnp.where(constant, 0.0, (norm * largest * unit) ** 2 / max(len(z) - 1, 1))
     total = variance.sum()
     distance = jnp.maximum(2 * total - 2 * jnp.linalg.svd(r * variance[None], compute_uv=False).sum(), 0.0)
     values = {

@@ -24,7 +24,7 @@ import numpy as np
 from jax.scipy.special import digamma
 from jaxtyping import Array, Float, Int
 
-from vaejax.metrics.checks import check
+from vaejax.metrics.checks import check, relative, weight_of
 from vaejax.metrics.information import entropy
 from vaejax.metrics.logistic import log_probabilities, logistic
 
@@ -48,16 +48,22 @@ def info_mec(z: Float[np.ndarray, "N D"], factors: Int[np.ndarray, "N K"]) -> di
       InputError: shapes that don't fit, codes that are not finite, or no factor that varies.
     """
     z, factors = check("info_mec", z, factors)
-    values = info_scores(z, factors, int(factors.max()) + 1)
+    unit, z = relative(z)
+    values = info_scores(z, factors, int(factors.max()) + 1, weight_of(unit))
     return {name: float(values[name]) for name in ("infom", "infoc", "infoe", "active")}
 
 
 @partial(jax.jit, static_argnames="size")
-def info_scores(z: Float[Array, "N D"], factors: Int[Array, "N K"], size: int) -> dict[str, Float[Array, ""]]:
-    """`info_mec` for use under jit and vmap: factor values are below `size`. NaN codes give NaN."""
+def info_scores(
+    z: Float[Array, "N D"], factors: Int[Array, "N K"], size: int, unit: Float[Array, " D"] | float = 1.0
+) -> dict[str, Float[Array, ""]]:
+    """`info_mec` for use under jit and vmap: factor values are below `size`, codes are in this unit.
+
+    NaN codes give NaN.
+    """
     finite = jnp.isfinite(z).all()
     z = jnp.where(finite, z - z.mean(axis=0, keepdims=True), 0.0)
-    spread = z.max(axis=0) - z.min(axis=0)
+    spread = (z.max(axis=0) - z.min(axis=0)) * unit
     active = spread > ACTIVE * spread.max()
     normalised = neighbour_information(z, factors, size) / entropy(factors, size)[None]
     normalised = jnp.where(active[:, None], normalised, 0.0)

@@ -5,7 +5,7 @@ codes up where those of every combination are known. Whatever follows the batch 
 codes [B, R, D] of R runs go through at once and see the same draws.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from vaejax.data.source import draw, factors_of
-from vaejax.errors import InputError
+from vaejax.errors import InputError, shortened
+from vaejax.metrics.checks import as_numbers, check_counts
 
 Tree = TypeVar("Tree")
 Represent = Callable[[Int[Array, "B K"]], Any]
@@ -25,22 +26,37 @@ IMAGES = 4096  # about how many are represented at once
 def table(codes: Float[Array, "G ..."], sizes: tuple[int, ...]) -> Represent:
     """`represent` that looks codes up in those of all combinations of factor values, the last factor fastest.
 
-    It is a pytree, so that under jit the codes are an argument and no constant of the program.
+    It is a pytree, so that under jit the codes are an argument and no constant of the program. The median of every code
+    is taken off, which no interventional metric sees, so that float32 has the digits of what varies.
 
     Raises:
-      InputError: another number of codes than of combinations.
+      InputError: another number of codes than of combinations, or sizes or codes that are no numbers.
     """
-    if codes.shape[0] != np.prod(sizes):
+    sizes, found = check_grid_sizes(sizes), as_numbers("table", codes)
+    if not found.ndim or found.shape[0] != np.prod(sizes):
         raise InputError(
             f"a table of codes for factors of sizes {tuple(sizes)} needs {np.prod(sizes)} rows, one for each "
-            f"combination, not {codes.shape[0]}"
+            f"combination, not {found.shape[0] if found.ndim else 1}"
         )
     strides = [int(np.prod(sizes[k + 1 :])) for k in range(len(sizes))]
-    return jax.tree_util.Partial(_look_up, jnp.asarray(codes), jnp.asarray(strides, jnp.int32))
+    some = found[:: max(1, len(found) // 1000)]
+    with np.errstate(over="ignore"):  # what overflows is infinite, and its scores NaN
+        centred = (found - np.median(some, axis=0).astype(found.dtype)).astype(np.float32)
+    return jax.tree_util.Partial(_look_up, jnp.asarray(centred), jnp.asarray(strides, jnp.int32))
 
 
 def _look_up(codes: Array, strides: Int[Array, " K"], factors: Int[Array, "B K"]) -> Array:
     return codes[(factors * strides[None]).sum(axis=-1)]
+
+
+def in_units(represent: Represent, unit: Float[np.ndarray, "..."]) -> Represent:
+    """`represent` with codes in these units; a pytree if it was one."""
+    kind = jax.tree_util.Partial if isinstance(represent, jax.tree_util.Partial) else partial
+    return kind(_in_units, represent, unit.astype(np.float32))
+
+
+def _in_units(represent: Represent, unit: Any, factors: Int[Array, "B K"]) -> Any:
+    return represent(factors) / unit
 
 
 def subgrid(sizes: tuple[int, ...], most: int) -> tuple[Int[np.ndarray, " n"], tuple[int, ...]]:
@@ -49,12 +65,17 @@ def subgrid(sizes: tuple[int, ...], most: int) -> tuple[Int[np.ndarray, " n"], t
     Of the factor that has most values left, every second (third, ...) is kept, until few enough combinations are
     left; by numbers that divide how many there are, unless that would more than halve it. At least two values remain.
 
+    Args:
+      sizes: how many values each factor has.
+
     Returns:
       The indices of the combinations in the whole grid, the last factor fastest, and the sizes of the part.
 
     Raises:
       InputError: it can't be made as small as that.
     """
+    sizes = check_grid_sizes(sizes)
+    check_counts(most=most)
     steps = [1] * len(sizes)
 
     def left() -> list[int]:
@@ -72,21 +93,43 @@ def subgrid(sizes: tuple[int, ...], most: int) -> tuple[Int[np.ndarray, " n"], t
     return index.ravel(), tuple(left())
 
 
-def check_grid(name: str, represent: Represent, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """Which factors vary.
+def check_grid_sizes(sizes: Any) -> tuple[int, ...]:
+    """How many values each factor has, as a tuple.
 
     Raises:
-      InputError: none does, or `represent` gives no codes [B, D], or some that are not finite.
+      InputError: something else than whole numbers of at least 1.
     """
+    if isinstance(sizes, str) or not isinstance(sizes, Iterable) or not (sizes := list(sizes)):
+        raise InputError(f"sizes has to be a list of how many values each factor has, not {shortened(sizes)}")
+    for size in sizes:
+        check_counts(sizes=size)
+    return tuple(int(size) for size in sizes)
+
+
+def check_grid(name: str, represent: Represent, sizes: tuple[int, ...]) -> tuple[Represent, tuple[int, ...]]:
+    """`represent` without the codes' offset, as `table` does, and which factors vary.
+
+    Raises:
+      InputError: none does, or `represent` is no function, or gives no codes [B, D].
+    """
+    if not callable(represent):
+        raise InputError(
+            f"{name} needs a function from factors [B, K] to codes [B, D], not {shortened(represent)}; "
+            "vaejax.metrics.table(codes, sizes) makes one of the codes of all combinations"
+        )
     varying = tuple(k for k, size in enumerate(sizes) if size > 1)
     if not varying:
         raise InputError(f"{name} needs at least one factor that varies, but sizes are {tuple(sizes)}")
     if np.prod(sizes, dtype=float) >= 2**31:
         raise InputError(f"{name} takes fewer than 2^31 combinations of factor values; thin the sizes {tuple(sizes)}")
-    codes = np.asarray(represent(combinations(jax.random.key(0), (2,), tuple(sizes))))
+    codes = as_numbers(name, represent(combinations(jax.random.key(0), (2,), tuple(sizes))))
     if codes.ndim != 2 or len(codes) != 2:
         raise InputError(f"{name} needs a function from factors [B, K] to codes [B, D]; 2 rows gave {codes.shape}")
-    return varying
+    return represent if isinstance(represent, jax.tree_util.Partial) else partial(_less, represent, codes[0]), varying
+
+
+def _less(represent: Represent, centre: Float[np.ndarray, " D"], factors: Int[Array, "B K"]) -> np.ndarray:
+    return np.asarray(represent(factors)) - centre
 
 
 def gather(

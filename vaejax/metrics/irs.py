@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vaejax.metrics.checks import check
+from vaejax.metrics.checks import check, relative, weight_of
 from vaejax.metrics.information import BINS, discretise
 
 QUANTILE = 0.99
@@ -34,17 +34,24 @@ def irs(z: Float[np.ndarray, "N D"], factors: Int[np.ndarray, "N K"]) -> dict[st
       InputError: shapes that don't fit, codes that are not finite, or no factor that varies.
     """
     z, factors = check("irs", z, factors)
-    return {"irs": float(robustness(z, factors))}
+    unit, z = relative(z)
+    return {"irs": float(robustness(z, factors, weight_of(unit)))}
 
 
 @jax.jit
-def robustness(z: Float[Array, "N D"], factors: Int[Array, "N K"]) -> Float[Array, ""]:
-    """`irs` for use under jit and vmap; values of a factor are numbered 0, 1, .... NaN codes give NaN."""
+def robustness(
+    z: Float[Array, "N D"], factors: Int[Array, "N K"], unit: Float[Array, " D"] | float = 1.0
+) -> Float[Array, ""]:
+    """`irs` for use under jit and vmap; values of a factor are numbered 0, 1, ..., codes are in this unit.
+
+    NaN codes give NaN.
+    """
     constant = z.max(axis=0) == z.min(axis=0)
     centred = jnp.where(constant[None], 0.0, z - z.mean(axis=0, keepdims=True))
     largest = jnp.abs(centred).max(axis=0)
     relative = centred / jnp.where(largest > 0, largest, 1.0)[None]
     deviation = jax.lax.map(partial(_deviation, relative), discretise(factors).T)  # [K, D]
+    largest = largest * unit
     score = (largest * (1 - deviation).max(axis=0)).sum() / jnp.where(largest.sum() > 0, largest.sum(), 1.0)
     return jnp.where(jnp.isfinite(z).all(), score, jnp.nan)
 

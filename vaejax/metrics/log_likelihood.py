@@ -20,9 +20,10 @@ from jaxtyping import Array, Float, Key
 
 from vaejax.distributions.basic import Delta
 from vaejax.distributions.conditions import unconditioned
-from vaejax.errors import InputError, check_sizes
+from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Params
-from vaejax.metrics.evidence import Images, OnImages, check_prior, estimates, like, of_one
+from vaejax.metrics.checks import check_counts
+from vaejax.metrics.evidence import Images, OnImages, check_estimate, check_prior, estimates, like, of_one
 from vaejax.objectives import log_weight
 
 CHUNK = 50
@@ -57,8 +58,10 @@ def log_likelihood(
       `effective_sample_size`, at most S, the mean over images.
 
     Raises:
-      InputError: a method without a prior, or whose posterior has no density; less than 1 image, sample or chunk.
+      InputError: a method without a prior, or whose posterior has no density; less than 1 image, sample or chunk;
+        images of another shape, or parameters that are not those of one run of this method.
     """
+    check_estimate(method, params, source, key, runs=False)
     estimator = _estimator(method, params, source, samples, chunk)
     return of_one(params, lambda one: estimates(estimator, method, one, source, key, images, on_progress))
 
@@ -81,8 +84,9 @@ def log_likelihood_of_runs(
       on_progress: as in `log_likelihood`; images are counted once for every run.
 
     Raises:
-      InputError: as `log_likelihood`.
+      InputError: as `log_likelihood`, but parameters have to be those of all runs.
     """
+    check_estimate(method, params, source, key, runs=True)
     first = jax.tree.map(lambda leaf: leaf[0], params)
     estimator = _estimator(method, first, source, samples, chunk)
     return estimates(estimator, method, params, source, key, images, on_progress)
@@ -94,7 +98,7 @@ def _estimator(method: Method, params: Params, source: Images, samples: int, chu
     Raises:
       InputError: as `log_likelihood`.
     """
-    check_sizes(samples=samples, chunk=chunk)
+    check_counts(samples=samples, chunk=chunk)
     check_prior("log_likelihood", method)
     posterior = unconditioned(jax.eval_shape(method.encode, params, like(source)))
     if isinstance(posterior, Delta) or not hasattr(posterior, "log_prob"):

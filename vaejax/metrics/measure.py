@@ -19,8 +19,10 @@ from vaejax.distributions.priors import has_density
 from vaejax.errors import check_sizes
 from vaejax.method import Method, Params
 from vaejax.methods.stacked_classifier import labelled, log_probabilities
+from vaejax.metrics.checks import check_counts, check_source
 from vaejax.metrics.mig import mutual_information_gap
 from vaejax.objectives import rate, reconstruction, squared_error
+from vaejax.training.params import check_params
 from vaejax.training.strategy import in_groups, over_runs, place, plan
 
 if TYPE_CHECKING:
@@ -53,11 +55,15 @@ def measure(
       images: how many images to use, of the source's test split if that is what was loaded.
 
     Raises:
-      InputError: less than 1 image, or labels that are none of the method's classes.
+      InputError: less than 1 image, labels that are none of the method's classes, images of another shape, or
+        parameters that are not those of all runs of this method.
     """
     import pandas as pd
 
-    check_sizes(images=images, chunk=chunk)
+    check_source(source)
+    check_counts(images=images)
+    check_sizes(chunk=chunk)
+    check_params(method, example(source), params, runs=True)
     index = examples(source, images)
     if isinstance(source, Streamed):
         source, index = source.take(index), np.arange(index.size)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vaejax.metrics.checks import check
+from vaejax.metrics.checks import check, relative
 from vaejax.metrics.information import code_information, entropy
 
 
@@ -28,7 +28,7 @@ def mig(z: Float[np.ndarray, "N D"], factors: Int[np.ndarray, "N K"]) -> dict[st
       InputError: shapes that don't fit, codes that are not finite, or no factor that varies.
     """
     z, factors = check("mig", z, factors)
-    return {"mig": float(mutual_information_gap(z, factors, int(factors.max()) + 1))}
+    return {"mig": float(mutual_information_gap(relative(z)[1], factors, int(factors.max()) + 1))}
 
 
 @partial(jax.jit, static_argnames="size")

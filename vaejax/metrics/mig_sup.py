@@ -9,6 +9,7 @@ paper estimates it from samples of q(z | x). The equation averages over all code
 mean has a variance above 0.01; both are given.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vaejax.metrics.checks import check
+from vaejax.metrics.checks import check, relative
 from vaejax.metrics.information import code_information, entropy
 
 ACTIVE = 0.01  # a code with a variance above this is in use
@@ -36,15 +37,21 @@ def mig_sup(z: Float[np.ndarray, "N D"], factors: Int[np.ndarray, "N K"]) -> dic
       InputError: shapes that don't fit, codes that are not finite, or no factor that varies.
     """
     z, factors = check("mig_sup", z, factors)
-    values = code_gap(z, factors, int(factors.max()) + 1)
+    unit, z = relative(z)
+    values = code_gap(z, factors, int(factors.max()) + 1, unit[0].astype(np.float32))
     return {name: float(values[name]) for name in ("mig_sup", "active")}
 
 
 @partial(jax.jit, static_argnames="size")
-def code_gap(z: Float[Array, "N D"], factors: Int[Array, "N K"], size: int) -> dict[str, Float[Array, ""]]:
-    """`mig_sup` for use under jit and vmap: factor values are below `size`. NaN codes give NaN."""
+def code_gap(
+    z: Float[Array, "N D"], factors: Int[Array, "N K"], size: int, unit: Float[Array, " D"] | float = 1.0
+) -> dict[str, Float[Array, ""]]:
+    """`mig_sup` for use under jit and vmap: factor values are below `size`, codes are in this unit.
+
+    NaN codes give NaN.
+    """
     normalised = code_information(z, factors, size) / entropy(factors, size)[None]
     best, second = jax.lax.top_k(jnp.pad(normalised, ((0, 0), (0, 1))), 2)[0].T
-    gap, active = best - second, z.var(axis=0) > ACTIVE
+    gap, active = best - second, z.std(axis=0) * unit > math.sqrt(ACTIVE)
     values = {"mig_sup": gap.mean(), "active": (gap * active).sum() / jnp.maximum(active.sum(), 1)}
     return jax.tree.map(lambda value: jnp.where(jnp.isfinite(z).all(), value, jnp.nan), values)

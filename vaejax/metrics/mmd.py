@@ -16,9 +16,10 @@ from jaxtyping import Array, Float
 
 from vaejax.errors import InputError
 from vaejax.metrics.checks import check_codes
-from vaejax.objectives import inverse_multiquadratic
+from vaejax.objectives import multiquadratic
 
 ROWS = 500  # of the matrix of pairs, at a time
+FARTHEST = 1e18  # from the middle: there the kernel is 0, and beyond a square would leave float32
 
 
 def mmd(z: Float[np.ndarray, "N D"], prior_samples: Float[np.ndarray, "M D"]) -> dict[str, float]:
@@ -39,14 +40,19 @@ def mmd(z: Float[np.ndarray, "N D"], prior_samples: Float[np.ndarray, "M D"]) ->
         )
     if min(len(z), len(prior_samples)) < 2:
         raise InputError(f"mmd takes at least 2 codes and 2 of the prior, not {len(z)} and {len(prior_samples)}")
-    first, second = (jnp.asarray(codes, jnp.float32) for codes in (z, prior_samples))
-    value = _mean(first, first, same=True) + _mean(second, second, same=True) - 2 * _mean(first, second, same=False)
+    value = _mean(z, z, same=True) + _mean(prior_samples, prior_samples, same=True)
+    value -= 2 * _mean(z, prior_samples, same=False)
     return {"mmd": value, "scale": 2.0 * z.shape[1]}
 
 
-def _mean(a: Float[Array, "N D"], b: Float[Array, "M D"], same: bool) -> float:
-    """The mean of the kernel over all pairs, or all pairs of different ones; sums of rows are added in float64."""
-    totals = np.asarray(_row_sums(a, b, same), np.float64)
+def _mean(a: Float[np.ndarray, "N D"], b: Float[np.ndarray, "M D"], same: bool) -> float:
+    """The mean of the kernel over all pairs, or all pairs of different ones; sums of rows are added in float64.
+
+    Codes are taken from the middle of `b`, so that float32 has the digits of their differences.
+    """
+    centre = np.median(b.astype(np.float64), axis=0)
+    near = [(codes - centre).clip(-FARTHEST, FARTHEST).astype(np.float32) for codes in (a, b)]
+    totals = np.asarray(_row_sums(*near, same), np.float64)
     return float(totals.sum() / (len(a) * (len(b) - same)))
 
 
@@ -54,7 +60,7 @@ def _mean(a: Float[Array, "N D"], b: Float[Array, "M D"], same: bool) -> float:
 def _row_sums(a: Float[Array, "N D"], b: Float[Array, "M D"], same: bool) -> Float[Array, " N"]:
     def row(item: tuple[Array, Array]) -> Float[Array, ""]:
         number, code = item
-        kernel = inverse_multiquadratic(code[None], b)[0]
+        kernel = multiquadratic(((code[None] - b) ** 2).sum(axis=1), 2.0 * b.shape[1])
         return (kernel * (jnp.arange(len(b)) != number)).sum() if same else kernel.sum()
 
     return jax.lax.map(row, (jnp.arange(len(a)), a), batch_size=ROWS)

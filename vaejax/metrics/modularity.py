@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vaejax.metrics.checks import check
+from vaejax.metrics.checks import check, relative
 from vaejax.metrics.information import code_information
 
 
@@ -28,7 +28,7 @@ def modularity(z: Float[np.ndarray, "N D"], factors: Int[np.ndarray, "N K"]) -> 
       InputError: shapes that don't fit, codes that are not finite, or no factor that varies.
     """
     z, factors = check("modularity", z, factors)
-    return {"modularity": float(modularity_of(z, factors, int(factors.max()) + 1))}
+    return {"modularity": float(modularity_of(relative(z)[1], factors, int(factors.max()) + 1))}
 
 
 @partial(jax.jit, static_argnames="size")

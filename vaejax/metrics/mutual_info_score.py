@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from vaejax.metrics.checks import check_codes
+from vaejax.metrics.checks import check_codes, relative
 from vaejax.metrics.information import BINS, discretise, mutual_information
 
 
@@ -23,7 +23,8 @@ def mutual_info_score(z: Float[np.ndarray, "N D"]) -> dict[str, float]:
     Raises:
       InputError: codes of another shape, or not finite.
     """
-    return {"mutual_info_score": float(mean_mutual_information(check_codes("mutual_info_score", z)))}
+    _, z = relative(check_codes("mutual_info_score", z))
+    return {"mutual_info_score": float(mean_mutual_information(z))}
 
 
 @jax.jit

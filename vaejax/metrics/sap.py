@@ -12,8 +12,11 @@ balanced classes: scikit-learn's `LinearSVC(C=0.01, class_weight="balanced")`, t
 with weights a_n = N / (classes N_c) for the class itself and 1 for the rest (if there are only two classes, each has
 its own weight). The intercept is penalised too. The class with the largest w z + b is predicted.
 
-Departures: none in the definition. The problems, two unknowns each, are solved side by side by Newton's method to the
-precision of float32, where the original stops at a tolerance of 1e-4.
+Departures: a code whose mean is farther from 0 than its standard deviation is centred first. Far from 0 the penalty on
+the intercept keeps the machine from using the code, and the definition gives the guess of a constant: 0 for any codes
+that are shifted by a million. Codes around 0, such as those of a VAE, are taken as they are. The problems, two unknowns
+each, are solved side by side by Newton's method to the precision of float32, where the original stops at a tolerance of
+1e-4.
 """
 
 from functools import partial
@@ -29,6 +32,8 @@ from vaejax.metrics.checks import check_pair
 C = 0.01
 STEPS = 50  # Newton steps at most; about 8 are enough
 TOLERANCE = 1e-6  # of the gradient, relative to that at zero
+FARTHEST = 1e9  # a standard deviation
+LARGEST = 1e18  # a code
 
 
 def sap(
@@ -42,15 +47,36 @@ def sap(
     What it can't see: a factor that is encoded in two codes counts as not found, and a code that carries several
     factors costs nothing. It sees a code through a linear classifier of one input, which can hardly predict the inner
     values of a factor with many, however cleanly it is encoded: five perfect codes score far below 1. It depends on the
-    scale and the shift of the codes, as weights and intercepts are penalised. A constant code predicts the same value
-    for every image; with a single code the second best has accuracy 0; a factor that never varies is left out.
+    scale of the codes, as weights are penalised: of codes that spread much less than 1 little is found. It depends on
+    a shift within their standard deviation, as intercepts are penalised; a larger one is taken off. A constant code
+    predicts the same value for every image; with a single code the second best has accuracy 0; a factor that never
+    varies is left out.
 
     Raises:
       InputError: shapes that don't fit, codes that are not finite, or no factor that varies.
     """
     z, factors, z_test, factors_test = check_pair("sap", z, factors, z_test, factors_test)
+    z, z_test = near_zero(z, z_test)
     size = int(max(factors.max(), factors_test.max())) + 1
     return {"sap": float(attribute_predictability_gap(z, factors, z_test, factors_test, size))}
+
+
+def near_zero(
+    z: Float[np.ndarray, "*R N D"], z_test: Float[np.ndarray, "*R M D"]
+) -> tuple[Float[np.ndarray, "*R N D"], Float[np.ndarray, "*R M D"]]:
+    """Both as float32, less the mean of the first where that is farther from 0 than the standard deviation.
+
+    A standard deviation outside [1 / FARTHEST, FARTHEST] is brought to that end: what lies beyond is not penalised at
+    all or can't be used at all, but its squares would leave float32.
+    """
+    wide = z.astype(np.float64)
+    first = wide[..., :1, :]
+    mean = (wide - first).mean(axis=-2, keepdims=True) + first  # exact for a constant code
+    spread = (wide - mean).std(axis=-2, keepdims=True)
+    shift = np.where(np.abs(mean) > spread, mean, 0.0)
+    scale = np.where(spread > 0, spread.clip(1 / FARTHEST, FARTHEST) / np.where(spread > 0, spread, 1.0), 1.0)
+    moved = (((x - shift) * scale).clip(-LARGEST, LARGEST).astype(np.float32) for x in (wide, z_test))
+    return next(moved), next(moved)
 
 
 @partial(jax.jit, static_argnames="size")

@@ -15,31 +15,43 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.data.source import Factors, draw, factors_of
-from vaejax.errors import InputError, check_sizes, choose
+from vaejax.data.source import Factors, draw, example, factors_of
+from vaejax.errors import InputError, check_sizes, choose, shortened
 from vaejax.method import Method, Params
 from vaejax.metrics.beta_vae_score import guesses
-from vaejax.metrics.checks import check_pair
+from vaejax.metrics.checks import (
+    LARGEST,
+    as_numbers,
+    check_counts,
+    check_factors,
+    check_key,
+    check_pair,
+    check_source,
+    relative,
+    weight_of,
+)
 from vaejax.metrics.codes import codes
 from vaejax.metrics.dci import dci_scores
 from vaejax.metrics.downstream import FEW, LABELS, MANY, few_label_accuracy
-from vaejax.metrics.explicitness import explicitness_of
+from vaejax.metrics.explicitness import check_ranked, explicitness_of
 from vaejax.metrics.factor_vae_score import votes
 from vaejax.metrics.gaussian_total_correlation import gaussian_correlations
 from vaejax.metrics.info_mec import info_scores
-from vaejax.metrics.interventions import subgrid, table
+from vaejax.metrics.interventions import check_grid_sizes, subgrid, table
 from vaejax.metrics.irs import robustness
 from vaejax.metrics.mig import mutual_information_gap
 from vaejax.metrics.mig_sup import code_gap
 from vaejax.metrics.modularity import modularity_of
 from vaejax.metrics.mutual_info_score import mean_mutual_information
-from vaejax.metrics.sap import attribute_predictability_gap
+from vaejax.metrics.sap import attribute_predictability_gap, near_zero
+from vaejax.training.params import check_params
 from vaejax.training.strategy import Strategy, in_groups, over_runs, place
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Scores = dict[str, Float[np.ndarray, " R"]]
+TINY = float(np.finfo(np.float32).tiny)
 TOGETHER = 8  # runs at once, so that memory doesn't grow with their number
 
 
@@ -69,15 +81,15 @@ def _named(name: str, core: Callable[..., Float[Array, ""]]) -> Callable[..., di
     return lambda *arrays: {name: core(*arrays)}
 
 
-# (z: Float[N, D], factors: Int[N, K], size) -> values of one run
-JITTED: dict[str, Callable[[Array, Array, int], dict[str, Float[Array, ""]]]] = {
-    "mig": _named("mig", mutual_information_gap),
-    "mig_sup": code_gap,
-    "modularity": _named("modularity", modularity_of),
-    "irs": _named("irs", lambda z, factors, size: robustness(z, factors)),
-    "info_mec": info_scores,
-    "gaussian_total_correlation": lambda z, factors, size: gaussian_correlations(z),
-    "mutual_info_score": _named("mutual_info_score", lambda z, factors, size: mean_mutual_information(z)),
+# (z: Float[N, D], factors: Int[N, K], size, the unit of every code, that relative to the largest) -> values of one run
+JITTED: dict[str, Callable[..., dict[str, Float[Array, ""]]]] = {
+    "mig": _named("mig", lambda z, factors, size, *_: mutual_information_gap(z, factors, size)),
+    "mig_sup": lambda z, factors, size, unit=1.0, weight=1.0: code_gap(z, factors, size, unit),
+    "modularity": _named("modularity", lambda z, factors, size, *_: modularity_of(z, factors, size)),
+    "irs": _named("irs", lambda z, factors, size, unit=1.0, weight=1.0: robustness(z, factors, weight)),
+    "info_mec": lambda z, factors, size, unit=1.0, weight=1.0: info_scores(z, factors, size, weight),
+    "gaussian_total_correlation": lambda z, factors, size, unit=1.0, weight=1.0: gaussian_correlations(z, weight),
+    "mutual_info_score": _named("mutual_info_score", lambda z, *_: mean_mutual_information(z)),
 }
 
 
@@ -134,9 +146,13 @@ def evaluate(
     import pandas as pd
 
     names = check_names(metrics)
-    check_sizes(**sizes._asdict())
+    check_suite_sizes(sizes)
+    check_key(key)
+    check_sizes(chunk=chunk)
+    check_source(source)
     if not isinstance(source, Factors) or np.prod(source.sizes) != source.size:
         raise InputError(f"disentanglement is measured on all combinations of known factors, which {source.name} lacks")
+    check_params(method, example(source), params, runs=True)
     train, test, later = jax.random.split(key, 3)
     drawn = [draw(part, count, source.size) for part, count in ((train, sizes.train), (test, sizes.test))]
     factors, factors_test = (np.asarray(factors_of(index, source.sizes)) for index in drawn)
@@ -192,17 +208,24 @@ def scores(
     import pandas as pd
 
     names = check_names(metrics)
-    check_sizes(**sizes._asdict())
-    z, z_test, cells = (np.asarray(array, np.float32) for array in (z, z_test, cells))
-    factors, factors_test = np.asarray(factors), np.asarray(factors_test)
+    check_suite_sizes(sizes)
+    check_key(key)
+    z, z_test, cells = (as_numbers("the suite", array) for array in (z, z_test, cells))
+    factors, factors_test = (check_factors("the suite", array) for array in (factors, factors_test))
     check_arrays(z, factors, z_test, factors_test)
     blank = np.zeros((len(factors), 1)), np.zeros((len(factors_test), 1))
     values, values_test = check_pair("the suite", blank[0], factors, blank[1], factors_test)[1::2]
-    finite = np.isfinite(z).all(axis=(1, 2)) & np.isfinite(z_test).all(axis=(1, 2))
+    if "explicitness" in names:
+        check_ranked(values_test)
+    finite = np.all(np.abs(z) <= LARGEST, axis=(1, 2)) & np.all(np.abs(z_test) <= LARGEST, axis=(1, 2))
+    z, z_test = (np.where(finite[:, None, None], array, 0.0) for array in (z, z_test))
+    unit, *moved = relative(z, z_test)
+    # of every run: codes, and what of their units can be seen
+    plain = (*moved, unit[:, 0].clip(TINY, LARGEST).astype(np.float32), weight_of(unit))
     layout, found, runs = _layout(len(z)), {}, len(z)
     counts = tuple((np.concatenate([values, values_test]).max(axis=0) + 1).tolist())
     shared = place((jnp.asarray(values), jnp.asarray(values_test)), layout.mesh)
-    rows = _rows(cells, grid) if set(names) & set(INTERVENTIONAL) else None
+    rows = _rows(cells, grid, z) if set(names) & set(INTERVENTIONAL) else None
     used = {"train": len(factors), "test": len(factors_test)}
     if rows is not None:
         used |= {"grid": cells.shape[1], "batch": sizes.batch, "variance": sizes.variance}
@@ -210,7 +233,10 @@ def scores(
         if name in INTERVENTIONAL:
             of_runs = _interventional(name, rows, grid, key, sizes)
         else:
-            of_runs = in_groups(partial(_jitted, name, counts, layout.mesh, shared=shared), (z, z_test), layout)
+            given = (*near_zero(z, z_test), *plain[2:]) if name == "sap" else plain
+            of_runs = in_groups(partial(_jitted, name, counts, layout.mesh, shared=shared), given, layout)
+            if "wasserstein" in of_runs:
+                of_runs["wasserstein"] = of_runs["wasserstein"] * unit.max(axis=(1, 2)) ** 2
         found |= {label(name, key): np.where(finite, value, np.nan) for key, value in of_runs.items()}
         if on_progress is not None:
             on_progress((number + 1) * runs, len(names) * runs)
@@ -228,12 +254,27 @@ def check_names(metrics: Iterable[str]) -> tuple[str, ...]:
     """The metrics that are asked for.
 
     Raises:
-      InputError: one that the suite hasn't.
+      InputError: one that the suite hasn't, or none at all.
     """
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        raise InputError(f"metrics has to be a list of names, such as ['mig'], not {shortened(metrics)}")
     names = tuple(metrics)
+    if not names:
+        raise InputError(f"metrics has to name at least one of: {', '.join(sorted(NAMES))}")
     for name in names:
         choose(dict.fromkeys(NAMES), name, "metric")
-    return names
+    return tuple(dict.fromkeys(names))
+
+
+def check_suite_sizes(sizes: Any) -> None:
+    """Whole numbers of at least 1, and 2 for what a variance is taken of.
+
+    Raises:
+      InputError: they are not, or not `Sizes`.
+    """
+    if not isinstance(sizes, Sizes):
+        raise InputError(f"sizes has to be vaejax.metrics.Sizes(...), not {shortened(sizes)}")
+    check_counts(**sizes._asdict())
 
 
 def check_arrays(z: np.ndarray, factors: np.ndarray, z_test: np.ndarray, factors_test: np.ndarray) -> None:
@@ -261,18 +302,26 @@ def _layout(runs: int) -> Strategy:
     return Strategy(runs, chunk, mesh, "metrics")
 
 
-def _rows(cells: Float[np.ndarray, "R G D"], grid: tuple[int, ...]) -> Float[np.ndarray, "G R D"]:
+def _rows(cells: Float[np.ndarray, "R G D"], grid: tuple[int, ...], z: np.ndarray) -> Float[np.ndarray, "G R D"]:
+    grid = check_grid_sizes(grid)
     if cells.ndim != 3 or cells.shape[1] != np.prod(grid):
-        raise InputError(f"a grid of sizes {tuple(grid)} needs codes [R, {np.prod(grid)}, D], not {cells.shape}")
+        raise InputError(f"a grid of sizes {grid} needs codes [R, {np.prod(grid)}, D], not {cells.shape}")
+    if (cells.shape[0], cells.shape[2]) != (z.shape[0], z.shape[2]):
+        raise InputError(
+            f"the codes of the grid have to be of the same {z.shape[0]} runs and {z.shape[2]} codes as the others, "
+            f"not of {cells.shape[0]} and {cells.shape[2]}"
+        )
+    if max(grid) < 2:
+        raise InputError(f"a grid needs at least one factor that varies, but its sizes are {grid}")
     return np.ascontiguousarray(np.swapaxes(cells, 0, 1))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _jitted(name: str, sizes: tuple[int, ...], mesh: Mesh, per_run: Any, shared: Any) -> dict[str, Float[Array, " R"]]:
     def one(per_run: Any, shared: Any) -> dict[str, Float[Array, ""]]:
-        (z, z_test), (factors, factors_test) = per_run, shared
+        (z, z_test, unit, weight), (factors, factors_test) = per_run, shared
         if name in JITTED:
-            return JITTED[name](z, factors, max(sizes))
+            return JITTED[name](z, factors, max(sizes), unit, weight)
         return TESTED[name](z, factors, z_test, factors_test, sizes)
 
     return over_runs(one, per_run, shared, mesh)

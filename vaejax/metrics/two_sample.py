@@ -16,11 +16,13 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from vaejax.errors import InputError
+from vaejax.metrics.checks import as_numbers, check_counts, check_finite, relative
 from vaejax.networks.discriminator import Discriminator
 from vaejax.objectives import telling_apart
 
 BATCH = 64  # of either kind, in a step
 RATE = 1e-3  # of Adam
+USUAL = (1 / 64, 64)  # the spread of images that are taken as they are
 ROWS = 500  # generated images at a time, of whose distances from all others the nearest are kept
 
 
@@ -41,7 +43,8 @@ def two_sample_test(
 
     What it can't see: what this network can't learn from so many images in so many steps, so that only accuracies of
     equal settings and sizes can be compared. And it sees everything else: a level of grey that real images never have
-    gives generated ones away, whatever they show. Compare binary with binary.
+    gives generated ones away, whatever they show. Compare binary with binary. What the classifier learns depends on the
+    scale of the images; where they spread by less than 1/64 or by more than 64, they are scaled to about 1.
 
     Args:
       real: images or codes that nothing was trained on, such as those of the test split.
@@ -52,13 +55,12 @@ def two_sample_test(
     Raises:
       InputError: images of different shapes, fewer than 4 of a kind, values that are not finite, sizes below 1.
     """
-    real, generated = _pair("two_sample_test", real, generated)
+    check_counts(width=width, depth=depth, steps=steps)
+    check_counts(0, seed=seed)
+    real, generated = _of_usual_scale(*_pair("two_sample_test", real, generated))
     count = min(len(real), len(generated))
-    if count < 4 or min(width, depth, steps) < 1:
-        raise InputError(
-            f"two_sample_test takes at least 4 images of each kind, width, depth and steps of at least 1; not {count} "
-            f"images, width {width}, depth {depth} and {steps} steps"
-        )
+    if count < 4:
+        raise InputError(f"two_sample_test takes at least 4 images of each kind, not {count}")
     rng = np.random.default_rng(seed)
     kinds = [images[rng.permutation(len(images))[:count]] for images in (real, generated)]
     half = count // 2
@@ -128,10 +130,12 @@ def nearest_neighbours(
     Raises:
       InputError: images of different shapes, values that are not finite, or fewer training images than asked for.
     """
+    check_counts(count=count)
     generated, train = _pair("nearest_neighbours", generated, train)
-    if not 1 <= count <= len(train):
+    if count > len(train):
         raise InputError(f"nearest_neighbours finds from 1 to all {len(train)} training images, not {count}")
-    indices = np.asarray(_nearest(generated, train, count))
+    _, near = relative(np.concatenate([generated, train]), together=True)
+    indices = np.asarray(_nearest(near[: len(generated)], near[len(generated) :], count))
     distances = np.sqrt(((generated[:, None].astype(np.float64) - train[indices]) ** 2).sum(axis=-1))
     order = np.argsort(distances, axis=1, kind="stable")
     return Neighbours(np.take_along_axis(indices, order, axis=1), np.take_along_axis(distances, order, axis=1))
@@ -149,14 +153,23 @@ def _nearest(generated: Float[Array, "N D"], train: Float[Array, "M D"], count: 
 
 
 def _pair(name: str, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float32 [N, D].
+    """Both as [N, D].
 
     Raises:
       InputError: they have different shapes, no images, or values that are not finite.
     """
-    first, second = (np.asarray(images, np.float32) for images in (first, second))
+    first, second = (as_numbers(name, images, "images") for images in (first, second))
     if min(first.ndim, second.ndim) < 2 or first.shape[1:] != second.shape[1:] or 0 in (*first.shape, *second.shape):
         raise InputError(f"{name} takes two sets of images of one shape, not {first.shape} and {second.shape}")
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise InputError(f"{name} takes finite images, but some are NaN or infinite; did the run diverge?")
+    for images in (first, second):
+        check_finite(name, images, "images")
     return first.reshape(len(first), -1), second.reshape(len(second), -1)
+
+
+def _of_usual_scale(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float32; centred where that matters to float32, and scaled where their spread isn't of the order of 1."""
+    unit, moved = relative(np.concatenate([first, second]), together=True)
+    largest = float(unit.max())
+    if USUAL[0] <= largest <= USUAL[1]:
+        moved = moved * np.float32(largest)
+    return moved[: len(first)], moved[len(first) :]

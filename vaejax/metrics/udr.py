@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from vaejax.errors import InputError
+from vaejax.metrics.checks import as_numbers, check_finite, relative
 
 ALPHA = 0.1
 INFORMATIVE = 0.01  # nats
@@ -44,14 +45,16 @@ def udr(codes_of_runs: Float[np.ndarray, "R N D"], kls: Float[np.ndarray, "R D"]
     Raises:
       InputError: fewer than 2 runs, shapes that don't fit, or values that are not finite.
     """
-    codes_of_runs, kls = np.asarray(codes_of_runs, np.float32), np.asarray(kls, np.float32)
+    codes_of_runs, kls = as_numbers("udr", codes_of_runs), as_numbers("udr", kls, "KLs")
     if codes_of_runs.ndim != 3 or kls.shape != codes_of_runs[:, 0].shape or 0 in codes_of_runs.shape:
         raise InputError(f"udr takes codes [R, N, D] and KLs [R, D], not {codes_of_runs.shape} and {kls.shape}")
     if len(kls) < 2:
         raise InputError("udr compares runs with each other, and needs at least 2")
     if not (np.isfinite(codes_of_runs).all() and np.isfinite(kls).all()):
         raise InputError("udr takes finite codes and KLs, but some are NaN or infinite; leave out runs that diverged")
-    scores = udr_scores(codes_of_runs, kls).tolist()
+    check_finite("udr", codes_of_runs)
+    check_finite("udr", kls, "KLs")
+    scores = udr_scores(relative(codes_of_runs)[1], kls.astype(np.float32)).tolist()
     return {"udr": float(np.mean(scores)), **{f"udr_{run}": score for run, score in enumerate(scores)}}
 
 
