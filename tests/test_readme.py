@@ -1,4 +1,4 @@
-"""What the README promises."""
+"""What the README and the pages of docs/ promise."""
 
 import re
 import subprocess
@@ -13,6 +13,8 @@ from vaejax.metrics import METRICS
 from vaejax.networks import NETWORKS
 
 README = (ROOT / "README.md").read_text()
+PAGES = {page.relative_to(ROOT): page.read_text() for page in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]}
+ALL = "\n".join(PAGES.values())
 
 
 def test_the_ten_line_sweep_runs_as_printed(tmp_path):
@@ -26,23 +28,29 @@ def test_the_ten_line_sweep_runs_as_printed(tmp_path):
 
 def test_every_method_is_in_the_table_with_its_file():
     for name in METHODS:
-        assert re.search(rf"\| `{name}` \|.*vaejax/methods/{name}\.py", README), name
+        assert re.search(rf"\| `{name}` \|.*vaejax/methods/{name}\.py", ALL), name
 
 
 def test_every_metric_and_source_is_named():
     for name in (*METRICS, *SOURCES):
-        assert re.search(rf"`{name}(PATH|DIR|[`.])", README), name
+        assert re.search(rf"`{name}(PATH|DIR|[`.])", ALL), name
 
 
 def test_every_network_likelihood_and_paper_table_is_named():
     for name in (*NETWORKS, *LIKELIHOODS, *TABLES):
-        assert f"`{name}`" in README, name
+        assert f"`{name}`" in ALL, name
 
 
 def test_every_file_that_is_named_exists():
-    for path in re.findall(r"\]\(([^)#]+)\)", README):
-        if "://" not in path:
-            assert (ROOT / path).exists(), path
+    for page, text in PAGES.items():
+        for path in re.findall(r"\]\(([^)#]+)\)", text):
+            if "://" not in path:
+                assert (ROOT / page.parent / path).exists(), f"{page}: {path}"
+
+
+def test_every_page_is_named_in_the_readme():
+    for page in PAGES:
+        assert page.name == "README.md" or f"({page})" in README, page
 
 
 def test_importing_the_library_imports_nothing_heavy():
