@@ -38,7 +38,7 @@ class Config:
     """Everything that the training depends on; it is written to `config.json`."""
 
     method: str = "vae"
-    """any method; README.md lists them"""
+    """any method; docs/methods.md lists them"""
     source: str = "sprites"
     """sprites, digits, npz:PATH, an image data set of tensorflow-datasets (mnist, ...), ...; see vaejax.data.load"""
     data_dir: str | None = None

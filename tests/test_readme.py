@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-from experiments.papers import TABLES
+from experiments.papers.__main__ import TABLES
 from tests.conftest import ROOT
 from vaejax import METHODS
 from vaejax.data import SOURCES
