@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.test_data import GREY, encoded, prepare
-from vaejax import InputError
+from vaejax import InputError, build, fit, grid
 from vaejax.data import arrays, load
 
 BINARY = np.arange(4 * 16).reshape(4, 4, 4).astype(np.uint8) % 2
@@ -122,6 +122,15 @@ def test_images_without_a_label_are_read(tmp_path):
     held, streamed = load(f"npz:{tmp_path / 'x.npz'}"), load(f"npz:{tmp_path / 'x.npz'}", window=2)
     for data in (held.data, streamed.take(np.arange(4)).data, arrays("a", BYTES, label).data):
         assert np.asarray(data["label"]).tolist() == label.tolist()
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_methods_that_read_labels_ask_for_all_of_them(tmp_path, window):
+    np.savez(tmp_path / "x.npz", x=BYTES, label=np.array([-1, 2, -1, 0]), x_test=BYTES)
+    source = load(f"npz:{tmp_path / 'x.npz'}", window=window)
+    method = build("conditional_vae", source.shape, "mlp", latents=2, width=8, classes=3)
+    with pytest.raises(InputError, match=r"labels run from -1 to .*, .* leave out images without a label"):
+        fit(method, source, grid(method.hyper, 1), steps=1, batch_size=4 if window is None else 2)
 
 
 # --- marks -----------------------------------------------------------------------------------------------------------

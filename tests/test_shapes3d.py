@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vaejax.data import solids
-from vaejax.data.shapes3d import SHAPES, shapes3d
+from vaejax.data.shapes3d import SHAPES, _shapes3d, shapes3d
 from vaejax.data.source import factors_of
 from vaejax.errors import InputError
 
@@ -184,7 +184,7 @@ def test_every_factor_shows_at_32():
 
 
 def test_it_can_be_made_while_something_is_traced():
-    shapes3d.cache_clear()
+    _shapes3d.cache_clear()
     traced = jax.jit(lambda factors: shapes3d(8).render(factors))(jnp.zeros((1, 6), int))
     np.testing.assert_allclose(traced, shapes3d(8).render(jnp.zeros((1, 6), int)), atol=1e-6)
 
