@@ -6,6 +6,8 @@ another through one compiled program, so that memory doesn't grow with the numbe
 """
 
 import logging
+import math
+import numbers
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -17,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vaejax.data.source import Sample
-from vaejax.errors import InputError
+from vaejax.errors import InputError, check_sizes, choose, shortened
 from vaejax.method import Batch, Hyper, MeanOverExamples, Method, Params
 from vaejax.training.noise import share
 from vaejax.training.step import Gradient, gradient
@@ -71,7 +73,7 @@ def plan(
     chunk: int | None = None,
     mesh: Mesh | None = None,
     backend: str | None = None,
-    memory: int | None = None,
+    memory: float | None = None,
 ) -> Strategy:
     """The fastest known way to train so many runs on the devices at hand.
 
@@ -86,14 +88,19 @@ def plan(
       memory: bytes of one device; what it says if not given.
 
     Raises:
-      InputError: the mesh has no axis `runs`.
+      InputError: no method or batch; less than 1 run, image or chunk; no backend of these, no memory; a mesh without an
+        axis `runs`, or with others than `runs` and `batch`.
     """
+    check_plan(method, batch, backend, memory)
+    check_sizes(runs=runs, batch_size=batch_size, chunk=chunk)
     backend = backend or jax.default_backend()
-    if mesh is None:
+    if mesh is not None:
+        mesh = checked(mesh)
+    elif not _compiled():
+        return Strategy(runs, chunk or 1, _mesh(1, 1), "without jit there is one device")
+    else:
         few = runs < jax.device_count()
         mesh = _mesh(runs, batch_size if few and _splits_well(method, batch, batch_size) else 1)
-    if "runs" not in mesh.shape:
-        raise InputError(f"the mesh of a sweep needs an axis 'runs', and may have 'batch'; it has {mesh.axis_names}")
     if chunk is not None:
         return Strategy(runs, chunk, mesh, "as asked")
     if backend == "cpu":
@@ -107,6 +114,41 @@ def plan(
     groups = -(-each // most)
     reason = f"a run needs at most {need / 1e9:.2g} GB of {memory / 1e9:.3g}"
     return Strategy(runs, -(-each // groups), mesh, reason)
+
+
+def check_plan(method: Method, batch: Batch, backend: str | None, memory: float | None) -> None:
+    """Nothing, where `plan` can be made of these.
+
+    Raises:
+      InputError: it can't.
+    """
+    if not isinstance(method, Method):
+        raise InputError(f"a method has to be one that vaejax.build or its constructor gives, not {shortened(method)}")
+    if not isinstance(batch, Batch):
+        raise InputError(f"a batch has to be what vaejax.data.source.example gives of a source, not {shortened(batch)}")
+    if backend is not None:
+        choose(dict.fromkeys(("cpu", "gpu", "tpu")), backend, "backend")
+    number = isinstance(memory, numbers.Real) and not isinstance(memory, bool)
+    if memory is not None and not (number and 0 < memory < math.inf):
+        raise InputError(f"memory has to be a number of bytes above 0, not {shortened(memory)}")
+
+
+def checked(mesh: Mesh) -> Mesh:
+    """The mesh, whose axes the compiler is free to use: `jax.make_mesh` makes others if it isn't told.
+
+    Raises:
+      InputError: it is no mesh of devices, has no axis `runs`, or others than `runs` and `batch`.
+    """
+    if not isinstance(mesh, Mesh):
+        raise InputError(f"a mesh has to be what jax.make_mesh gives, with an axis 'runs', not {shortened(mesh)}")
+    others = [name for name in mesh.axis_names if name not in ("runs", "batch") and mesh.shape[name] > 1]
+    if "runs" not in mesh.shape or others or not mesh.devices.size:
+        axes = ", ".join(f"{name!r} of {size}" for name, size in mesh.shape.items())
+        raise InputError(
+            f"the mesh of a sweep needs an axis 'runs', may have 'batch' and has no other that takes devices; "
+            f"it has {axes or 'none'}"
+        )
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
 
 
 def _splits_well(method: Method, batch: Batch, batch_size: int) -> bool:
