@@ -159,7 +159,8 @@ def _pooled(x: Float[Array, "B H W C"], side: int | None) -> Float[Array, "B sid
 
 def _images(source: Factors, seed: int, images: int, side: int | None) -> Float[np.ndarray, "N D"]:
     """Flat images, drawn uniformly with replacement, a thousand at a time."""
-    check_counts(0, images=images, seed=seed)
+    check_counts(images=images)
+    check_counts(0, seed=seed)
     if images < 2:
         raise InputError(f"a baseline is fitted to at least 2 images, not {images}")
     block = min(images, 1000)

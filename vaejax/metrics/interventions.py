@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from vaejax.data.source import draw, factors_of
 from vaejax.errors import InputError, shortened
-from vaejax.metrics.checks import as_numbers, check_counts
+from vaejax.metrics.checks import as_numbers, check_counts, check_finite
 
 Tree = TypeVar("Tree")
 Represent = Callable[[Int[Array, "B K"]], Any]
@@ -125,6 +125,7 @@ def check_grid(name: str, represent: Represent, sizes: tuple[int, ...]) -> tuple
     codes = as_numbers(name, represent(combinations(jax.random.key(0), (2,), tuple(sizes))))
     if codes.ndim != 2 or len(codes) != 2:
         raise InputError(f"{name} needs a function from factors [B, K] to codes [B, D]; 2 rows gave {codes.shape}")
+    check_finite(name, codes)
     return represent if isinstance(represent, jax.tree_util.Partial) else partial(_less, represent, codes[0]), varying
 
 

@@ -19,7 +19,7 @@ from vaejax.metrics.checks import check_codes
 from vaejax.objectives import multiquadratic
 
 ROWS = 500  # of the matrix of pairs, at a time
-FARTHEST = 1e18  # from the middle: there the kernel is 0, and beyond a square would leave float32
+FARTHEST = 1e18  # from the middle: codes that lie beyond are drawn in, since squares would leave float32
 
 
 def mmd(z: Float[np.ndarray, "N D"], prior_samples: Float[np.ndarray, "M D"]) -> dict[str, float]:
@@ -51,7 +51,9 @@ def _mean(a: Float[np.ndarray, "N D"], b: Float[np.ndarray, "M D"], same: bool) 
     Codes are taken from the middle of `b`, so that float32 has the digits of their differences.
     """
     centre = np.median(b.astype(np.float64), axis=0)
-    near = [(codes - centre).clip(-FARTHEST, FARTHEST).astype(np.float32) for codes in (a, b)]
+    near = [codes - centre for codes in (a, b)]
+    farthest = max(float(np.abs(codes).max()) for codes in near)
+    near = [(codes * min(1.0, FARTHEST / max(farthest, 1.0))).astype(np.float32) for codes in near]
     totals = np.asarray(_row_sums(*near, same), np.float64)
     return float(totals.sum() / (len(a) * (len(b) - same)))
 
