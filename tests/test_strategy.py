@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from vaejax import METHODS, Batch, build, plan, train
+from vaejax import METHODS, Batch, build, fit, grid, measure, metrics, plan, train
+from vaejax.data import load
 from vaejax.method import MeanOverExamples
 from vaejax.training.noise import share
 from vaejax.training.strategy import bytes_of_a_step, in_groups, pad, split_gradient
@@ -72,8 +73,6 @@ def test_what_is_asked_for_is_done():
 
 def test_the_memory_of_a_run_is_bounded_from_above():
     """By what XLA says a step takes: the state twice, and its temporary arrays."""
-    from vaejax.data import load
-
     method, source = build("beta_vae", (32, 32, 1), "mlp", width=64), load("sprites", size=32)
     state = train.init(method, method.hyper, jax.random.key(0), source.sample(source.data, jax.random.key(0), 4))
 
@@ -224,3 +223,25 @@ def test_devices_that_share_a_batch_find_its_gradient(vmapped):
         split, whole = both(split_gradient(mesh)), both(train.gradient)
         assert "all-reduce" in str(split.lower(keys).compile().as_text())
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), split(keys), whole(keys))
+
+
+def test_everything_runs_without_jit():
+    """`jax.disable_jit` is for looking at values: everything is computed one operation after another."""
+    method, source = build("vae", (8, 8, 1), "mlp_tanh", latents=2, width=4), load("digits")
+    random = np.random.default_rng(0)
+    z, factors = random.standard_normal((2, 40, 2)), random.integers(2, size=(40, 2))
+    arrays = z, factors, z, factors, z[:, :0], (2, 2)
+
+    def everything():
+        result = fit(method, source, grid(method.hyper, 2), steps=2, batch_size=4, mesh=two_sharing())
+        assert result.status == ["finished"] * 2
+        images = source.at(source.data, jnp.arange(4))
+        given = result.params_of(0), images, jax.random.key(0)
+        scored = metrics.scores(*arrays, jax.random.key(0), metrics=("modularity",))["value"].to_numpy()
+        measured = measure(method, source, result.params, images=100, mesh=two_sharing())["value"].to_numpy()
+        return result.params, result.history, scored, measured, metrics.log_likelihood(method, *given, samples=2)
+
+    with jax.disable_jit():
+        assert plan(method, images(8), 3, 4).group == 1
+        eager = everything()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), eager, everything())
