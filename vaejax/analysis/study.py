@@ -77,7 +77,7 @@ MEASURES = {  # without the true factors; in nats per image where they have a un
     "reconstruction": "Reconstruction (nats)",
     "kl": "KL (nats)",
     "squared_error": "Squared error",
-    "active_units": "Active latents",
+    "active_units": "Active units",
     "sampled_gaussian_total_correlation": "Gaussian TC, sampled",
     "gaussian_total_correlation": "Gaussian TC",
     "gaussian_total_correlation_wasserstein": "Wasserstein correlation",
