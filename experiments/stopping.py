@@ -18,7 +18,10 @@ class Terminated(BaseException):
     """SIGTERM has come; as KeyboardInterrupt it is no Exception, so that nothing takes it for a fault."""
 
 
-CODES: dict[type[BaseException], int] = {KeyboardInterrupt: 130, Terminated: 143}  # 128 and the signal, as shells say it
+CODES: dict[type[BaseException], int] = {
+    KeyboardInterrupt: 130,
+    Terminated: 143,
+}  # 128 + the signal
 
 
 def listen() -> dict[signal.Signals, Handler]:
