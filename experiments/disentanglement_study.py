@@ -239,7 +239,10 @@ def check_groups(groups: list[Group], config: Config, path: Path) -> None:
             raise InputError(f"disentanglement is measured on all combinations of factors, which {name} lacks")
         subgrid(source.sizes, config.grid)
     for name in config.sources:
-        BASELINES["pca"](with_factors(name, config.size), seed=0, latents=config.latents, images=FITTED)
+        source = with_factors(name, config.size)
+        if config.latents > min(FITTED, np.prod(source.shape)):
+            raise InputError(f"PCA, a baseline, has no {config.latents} components of {name}; give fewer --latents")
+        BASELINES["pca"](source, seed=0, latents=config.latents, images=FITTED)
 
 
 def planned(config: Config) -> list[Group]:

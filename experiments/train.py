@@ -105,7 +105,9 @@ def main(config: Config) -> None:
     model: dict[str, Any] = {name: getattr(config, name) for name in ("method", "network", "latents", "likelihood")}
     model["width"] = config.width[0] if len(config.width) == 1 else config.width or None
     model |= options
-    with checks.one_line(f"the method {config.method!r} can't be built with these options"):
+    with checks.one_line(
+        f"the method {config.method!r} can't be built with {' '.join(config.options) or 'these sizes'}"
+    ):
         method = build(shape=train.shape, **model)
     runs = grid(method.hyper, config.seeds, common_random_numbers=True, **axes)
     checks.check_training(method, train, test, runs.count, config.batch_size, chunk=config.chunk)

@@ -63,11 +63,20 @@ def main(config: Config) -> None:
     script.use_devices()
     made = []
     names = [config.name] if config.name != "all" else list(TABLES)
-    for name in tqdm(names, desc="tables", unit="table", disable=len(names) == 1):
+    for name in names:
+        script.check_place(folder_of(name, config))
+    for number, name in enumerate(names, 1):
+        if len(names) > 1:
+            tqdm.write(f"table {number} of {len(names)}: {name}")
         made.append(shown(name, rows(name, config)))
         tqdm.write(f"\n{text(made[-1])}\n")
     if len(made) > 1:
         print("\n\n".join(map(text, made)))
+
+
+def folder_of(name: str, config: Config) -> Path:
+    """Where a table and its training are kept."""
+    return config.out / (f"{name}-quick" if config.quick else name)
 
 
 def rows(name: str, config: Config) -> list[Row]:
@@ -76,8 +85,7 @@ def rows(name: str, config: Config) -> list[Row]:
     Raises:
       InputError: data that isn't there, or a folder that can't be written.
     """
-    folder = config.out / (f"{name}-quick" if config.quick else name)
-    script.check_place(folder)
+    folder = folder_of(name, config)
     path = folder / "rows.json"
     if path.exists() and not config.overwrite:
         return read_rows(path)
