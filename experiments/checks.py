@@ -75,7 +75,7 @@ def check_seconds(save_every: float) -> None:
         raise InputError(f"save_every has to be a number of seconds, 0 or more, not {shortened(save_every)}")
 
 
-def check_distinct(name: str, values: Sequence[float]) -> None:
+def check_distinct(what: str, values: Sequence[float], where: str = "") -> None:
     """Every value once, as float32, in which models compute.
 
     Raises:
@@ -85,7 +85,7 @@ def check_distinct(name: str, values: Sequence[float]) -> None:
         found = np.asarray(values, np.float32)
     if np.unique(found).size < found.size:
         shown = ", ".join(map(str, values))
-        raise InputError(f"every {name} once, please, also as float32: {shown}; to repeat a run, raise --seeds")
+        raise InputError(f"{where}every {what} once, please, also as float32: {shown}; to repeat a run, raise --seeds")
 
 
 def check_count(seeds: int, settings: int) -> None:

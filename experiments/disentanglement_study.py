@@ -283,7 +283,7 @@ def strengths(text: str, config: Config) -> tuple[str, tuple[float, ...]]:
         raise InputError(f"{text} can't be read; write {method}:VALUE,VALUE, for example {method}:1,4") from error
     if not strength:
         raise InputError(f"{text}: {method} has no strength to vary")
-    checks.check_distinct(f"value of {method}", values)
+    checks.check_distinct("value", values, f"{text}: ")
     return method, values
 
 

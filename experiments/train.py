@@ -105,9 +105,8 @@ def main(config: Config) -> None:
     model: dict[str, Any] = {name: getattr(config, name) for name in ("method", "network", "latents", "likelihood")}
     model["width"] = config.width[0] if len(config.width) == 1 else config.width or None
     model |= options
-    with checks.one_line(
-        f"the method {config.method!r} can't be built with {' '.join(config.options) or 'these sizes'}"
-    ):
+    given = " ".join(config.options) or "these sizes"
+    with checks.one_line(f"the method {config.method!r} can't be built with {given}"):
         method = build(shape=train.shape, **model)
     runs = grid(method.hyper, config.seeds, common_random_numbers=True, **axes)
     checks.check_training(method, train, test, runs.count, config.batch_size, chunk=config.chunk)
@@ -179,7 +178,7 @@ def numbers(name: str, text: str) -> list[float]:
         values = [float(value) for value in text.split(",")]
     except ValueError as error:
         raise InputError(f"--hyper {name} takes numbers, as in {name}=1,4,16, not {text!r}") from error
-    checks.check_distinct(f"value of --hyper {name}", values)
+    checks.check_distinct("value", values, f"--hyper {name}: ")
     return values
 
 

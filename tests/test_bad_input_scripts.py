@@ -100,14 +100,14 @@ train | --network residual | can't
 train | --network hierarchical | network
 train | --method wae_mmd --network residual | can't
 train | --method contractive_autoencoder --network residual | can't
-train | --method conditional_vae --options condition=label classes=3 | labels run from 0 to 9, but the method has 3 classes
+train | --method conditional_vae --options condition=label classes=3 | labels run from 0 to 9, but
 train | --method conditional_vae --source sprites --size 8 --options condition=label classes=3 | labels
 train | --method stacked_classifier --source sprites --size 8 --network mlp_relu | labels
 train | --hyper beta=1 | unknown hyperparameter 'beta'
 train | --hyper learning_rate=x | --hyper learning_rate takes numbers
 train | --hyper learning_rate= | --hyper takes NAME=VALUE
 train | --hyper learning_rate=1,,2 | takes numbers
-train | --hyper learning_rate=1,1.00000000001 | every value of --hyper learning_rate once
+train | --hyper learning_rate=1,1.00000000001 | --hyper learning_rate: every value once
 train | --hyper learning_rate=nan | finite number
 train | --prior-steps HUGE | --prior-steps has to be 0
 train | --save-every -0.5 | save_every has to be a number of seconds
@@ -122,7 +122,7 @@ study | --resamples 2000000000 | resamples has to be at most 1,000,000
 study | --metrics | --metrics takes at least one, and each once, not none
 study | --metrics mig mig | each once, not mig mig
 study | --seeds HUGE | seeds has to be at most
-study | --methods beta_vae:1,1.00000000001 | every value of beta_vae once
+study | --methods beta_vae:1,1.00000000001 | every value once
 study | --methods beta_vae: | can't be read
 study | --methods beta_vae:nan | finite number
 study | --discriminator-depth 0 | discriminator_depth has to be at least 1

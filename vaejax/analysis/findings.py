@@ -20,6 +20,7 @@ CORRELATIONS = {
     "sampled_gaussian_total_correlation": "sampled codes",
     "gaussian_total_correlation": "the codes' means",
 }
+FIXED = ("pca", "ica", "pixels", "random_encoder", "true_factors")
 NONE = {"beta": 1.0, "gamma": 0.0, "lambda_od": 0.0}  # the strength at which a method is the VAE
 
 
@@ -42,6 +43,8 @@ def answers(table: pd.DataFrame, source: str | None = None, resamples: int = RES
     ]
     for other in correlated(table, chosen):
         found.append(shift(study, tables.scores(table, other), resamples))
+    if study.lost.any() and not trained(study).values:
+        return [lost(study), *(text for text in found if text)]
     return [text for text in (*found, lost(study), caution(study)) if text]
 
 
@@ -63,10 +66,10 @@ def base_of(source: str) -> str:
 
 def caution(study: Scores) -> str:
     """How far intervals from so few seeds can be trusted."""
-    n = len(study.seeds)
+    n = int((study.made & ~study.lost).any(axis=0).sum())
     if n == 1:
         return "There is one seed: no interval, and no difference here can be told from chance."
-    if n < FEW:
+    if 0 < n < FEW:
         return (
             f"With {n} seeds, even where there is no difference an interval lies wholly on one side of zero in about 1 "
             f"of {2 ** (n - 1)} cases: take single findings as hints."
@@ -79,8 +82,17 @@ def lost(study: Scores) -> str:
     count = {method: int(study.lost[study.number == index].sum()) for index, method in enumerate(study.methods)}
     where = [f"{number} of {method_name(method)}" for method, number in count.items() if number]
     total = sum(count.values())
+    if total and total == trained(study).made.sum():
+        runs = "The only run" if total == 1 else f"All {total} trained runs"
+        return f"{runs} diverged: there is nothing to compare. A lower learning rate may help."
     what = "run diverged and is" if total == 1 else "runs diverged and are"
     return f"{total} {what} left out: {_listed(where)}." if where else ""
+
+
+def trained(study: Scores) -> Scores:
+    """The methods that were trained: all but those of FIXED."""
+    part = study.of(lambda setting: setting.method not in FIXED)
+    return part._replace(values={name: value for name, value in part.values.items() if np.isfinite(value).any()})
 
 
 def main_metrics(study: Scores) -> list[str]:
@@ -120,6 +132,9 @@ def beats_reference(study: Scores, resamples: int = RESAMPLES) -> str:
         text += f"({chosen})." + (f" For {rest} an interval includes or lies below zero." if rest else "")
         return f"{text} {fixed_strengths(study, resamples)}"
     known = [method for method in rivals if np.isfinite(gaps[method]["difference"]).all()]
+    reference = study.of(lambda setting: setting.method == REFERENCE)
+    if reference.lost.sum() == reference.made.sum():
+        return f"Whether a method beats the {name} can't be said: every run of the {name} diverged."
     if not known:
         return f"Whether a method beats the {name} can't be said: too few runs to choose a strength and to compare it."
     nearest = max(known, key=lambda method: gaps[method]["difference"].mean())
@@ -261,7 +276,7 @@ def selection(study: Scores, resamples: int = RESAMPLES) -> str:
         return ""
     table = tables.selection(part, metrics[0], resamples=resamples)
     table = table[table["method"] == "all"].dropna(subset="chosen")
-    if table.empty:
+    if table.empty or table["runs"].max() < tables.CHOSEN_FROM:
         return ""
     listed = [f"{metric_name(row['criterion'])} {spread(row['chosen'], row['chosen_low'], row['chosen_high'])}"
               for _, row in table.sort_values("chosen", ascending=False).iterrows()]  # fmt: skip
