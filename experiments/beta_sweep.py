@@ -151,7 +151,7 @@ def answer(table: pd.DataFrame) -> str:
     lost = diverged_text(table, "beta")
     if len(means) < 2:
         alone = "One beta alone shows no effect: give several, for example --betas 1 4 16."
-        return lost if table["beta"].nunique() > 1 else f"{lost} {alone}".strip()
+        return lost if lost and (means.empty or table["beta"].nunique() > 1) else f"{lost} {alone}".strip()
     low, high = means.index[0], means.index[-1]
 
     def change(metric: str, digits: int = 1) -> str:

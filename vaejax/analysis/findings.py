@@ -44,7 +44,8 @@ def answers(table: pd.DataFrame, source: str | None = None, resamples: int = RES
     for other in correlated(table, chosen):
         found.append(shift(study, tables.scores(table, other), resamples))
     if study.lost.any() and not trained(study).values:
-        return [lost(study), *(text for text in found if text)]
+        found = [lost(study), "A lower learning rate may help.", *found, caution(study)]
+        return [text for text in found if text]
     return [text for text in (*found, lost(study), caution(study)) if text]
 
 
@@ -67,6 +68,8 @@ def base_of(source: str) -> str:
 def caution(study: Scores) -> str:
     """How far intervals from so few seeds can be trusted."""
     n = int((study.made & ~study.lost).any(axis=0).sum())
+    if n == 0:
+        return "No seed has a run that is left."
     if n == 1:
         return "There is one seed: no interval, and no difference here can be told from chance."
     if 0 < n < FEW:
@@ -82,9 +85,10 @@ def lost(study: Scores) -> str:
     count = {method: int(study.lost[study.number == index].sum()) for index, method in enumerate(study.methods)}
     where = [f"{number} of {method_name(method)}" for method, number in count.items() if number]
     total = sum(count.values())
-    if total and total == trained(study).made.sum():
-        runs = "The only run" if total == 1 else f"All {total} trained runs"
-        return f"{runs} diverged: there is nothing to compare. A lower learning rate may help."
+    made = int(trained(study).made.sum())
+    if 0 < made == int(trained(study).lost.sum()):
+        runs = "The only run" if made == 1 else f"All {made} trained runs"
+        return f"{runs} diverged: there is nothing to compare."
     what = "run diverged and is" if total == 1 else "runs diverged and are"
     return f"{total} {what} left out: {_listed(where)}." if where else ""
 
@@ -217,13 +221,13 @@ def ends(study: Scores) -> str:
         for index, method in enumerate(study.methods)
     }
     sentences = []
-    if "true_factors" in average:
-        known = {metric: value for metric, value in average["true_factors"].items() if np.isfinite(value)}
+    known = {metric: value for metric, value in average.get("true_factors", {}).items() if np.isfinite(value)}
+    if known:
         below = [f"{metric_name(metric)} {value:.3f}" for metric, value in known.items() if value < 0.99]
         sentences.append(f"The true factors score at least 0.99 in {len(known) - len(below)} of {len(known)} scores"
                          + (f" (below: {', '.join(below)})." if below else "."))  # fmt: skip
-    if "random_encoder" in average:
-        known = {metric: value for metric, value in average["random_encoder"].items() if np.isfinite(value)}
+    known = {metric: value for metric, value in average.get("random_encoder", {}).items() if np.isfinite(value)}
+    if known:
         lower = {}
         for metric, value in known.items():
             others = {m: scores[metric] for m, scores in average.items() if m != "random_encoder"}
@@ -240,11 +244,25 @@ def explained(study: Scores, resamples: int = RESAMPLES) -> str:
     """What method, strength and seed explain of the variance of the main scores."""
     part = study.variational()
     metrics = [metric for metric in main_metrics(part) if metric in part.values]
+    alive = part.of(lambda setting: not part.lost[part.settings.index(setting)].all())
+    if len(alive.settings) == 1:
+        return spread_over_seeds(alive, metrics)
     listed = [
         f"{metric_name(metric)} {_listed([_percent([part[index] for part in share]) for index in range(3)])}"
         for metric, share in tables.shares(part, metrics, resamples).items()
     ]
     return f"Method, strength and seed explain, of the variance of {'; of '.join(listed)}." if listed else ""
+
+
+def spread_over_seeds(study: Scores, metrics: Sequence[str]) -> str:
+    """How far the seeds of the only setting lie apart in these metrics."""
+    known = {metric: values[np.isfinite(values)] for metric in metrics for values in (study.values[metric],)}
+    listed = [
+        f"{metric_name(metric)} goes from {tables.number(values.min())} to {tables.number(values.max())}"
+        for metric, values in known.items()
+        if len(values) > 1
+    ]
+    return f"From seed to seed of {study.settings[0]}, {_listed(listed)}." if listed else ""
 
 
 def decided(study: Scores, resamples: int = RESAMPLES) -> str:

@@ -98,7 +98,7 @@ HIDDEN = (  # metrics that answer no question of a study
 )
 HEADLINE = ("mig", "dci_disentanglement", "factor_vae_score", "beta_vae_score", "sap", "dci_informativeness")
 RANKED = 8  # runs: the ranks of fewer are too coarse for an interval of their correlation
-CHOSEN_FROM = 3  # runs, at least: one of fewer is no choice
+CHOSEN_FROM = 2  # runs, at least: one alone is no choice
 FEW = 6  # seeds: with fewer, an interval on one side of zero isn't rare even where there is no difference
 
 
