@@ -11,17 +11,16 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
-from experiments import script
-from vaejax.analysis.tables import summary_table
+from experiments import checks, script
+from vaejax.analysis.tables import diverged_text, finished, summary_table
 from vaejax.data import example, is_rendered, load
 from vaejax.errors import InputError, check_sizes
 from vaejax.methods import build
 from vaejax.metrics.measure import measure
 from vaejax.report.sweep import present, tidy, write_sweep
-from vaejax.storage.folder import claim, write_table
+from vaejax.storage.folder import write_table
 from vaejax.storage.run import Run, load_run
 from vaejax.training.runs import grid
 from vaejax.training.strategy import plan
@@ -71,6 +70,8 @@ class Config:
     """how many images to measure on, of the test split where there is one"""
     chunk: int | None = None
     """runs that each device vmaps at once; chosen by backend if not given"""
+    save_every: float = 60.0
+    """seconds between checkpoints; 0 for one after every segment of steps"""
     name: str = "beta_sweep"
     """the folder under --out"""
     out: Path = Path("runs")
@@ -95,10 +96,15 @@ PRESETS = {
 
 def main(config: Config) -> None:
     """Trains, measures, and writes `runs/NAME/`."""
+    config = checks.checked(config, Config)
+    path = script.folder(config.out, config.name)
     if config.seeds < 1 or not config.betas:
         raise InputError(f"a sweep needs at least one beta and one seed, not {len(config.betas)} and {config.seeds}")
-    if len(set(config.betas)) < len(config.betas):
-        raise InputError(f"every beta once, please: {config.betas}; to repeat a run, raise --seeds")
+    checks.check_count(config.seeds, len(config.betas))
+    checks.check_distinct("beta", config.betas)
+    sizes = {"steps": config.steps, "batch_size": config.batch_size, "chunk": config.chunk}
+    check_sizes(**sizes, images=config.images)
+    checks.check_seconds(config.save_every)
     script.use_devices()
     source = {"name": config.source, "data_dir": config.data_dir, "size": image_size(config)}
     train, test = load(split="train", window=config.window, **source), load(split="test", **source)
@@ -111,18 +117,16 @@ def main(config: Config) -> None:
     common = config.common_random_numbers
     axes = {"beta": config.betas, "learning_rate": config.learning_rate}
     runs = grid(method.hyper, config.seeds, common_random_numbers=common, **axes)
-    sizes = {"steps": config.steps, "batch_size": config.batch_size, "chunk": config.chunk}
-    check_sizes(**sizes, images=config.images)
+    checks.check_training(method, train, test, runs.count, config.batch_size, chunk=config.chunk)
+    layout = plan(method, example(train), runs.count, config.batch_size, chunk=config.chunk)
 
-    path = config.out / config.name
     settings = {"command": script.command(), "source": source, "model": model, "shape": train.shape, **sizes}
     settings |= {"window": config.window, "images": config.images, "seeds": config.seeds, **axes}
     settings |= {"common_random_numbers": common}
-    if claim(path, settings, overwrite=config.overwrite):
-        print(f"continuing the unfinished sweep in {path}")
-    print(plan(method, example(train), runs.count, config.batch_size, chunk=config.chunk))
+    script.claimed(path, settings, "sweep", overwrite=config.overwrite)
+    print(layout)
     with script.Bar(runs.count) as bar:
-        result = fit(method, train, runs, **sizes, workdir=path, on_progress=bar)
+        result = fit(method, train, runs, **sizes, workdir=path, on_progress=bar, save_every=config.save_every)
     print(f"measuring {runs.count} runs on {min(test.size, config.images):,} images")
     results = measure(method, test, result.params, images=config.images, chunk=config.chunk)
     write_table(path / "results.csv", results)
@@ -142,10 +146,12 @@ def image_size(config: Config) -> int | None:
 
 
 def answer(table: pd.DataFrame) -> str:
-    """One sentence from the figures: what the largest beta changes against the smallest."""
-    means = table[np.isfinite(table["value"])].groupby(["beta", "metric"])["value"].mean().unstack()
+    """One sentence from the figures: what the largest beta changes against the smallest; and which runs diverged."""
+    means = finished(table).groupby(["beta", "metric"])["value"].mean().unstack()
+    lost = diverged_text(table, "beta")
     if len(means) < 2:
-        return "One beta alone shows no effect: give several, for example --betas 1 4 16."
+        alone = "One beta alone shows no effect: give several, for example --betas 1 4 16."
+        return lost if lost and (means.empty or table["beta"].nunique() > 1) else f"{lost} {alone}".strip()
     low, high = means.index[0], means.index[-1]
 
     def change(metric: str, digits: int = 1) -> str:
@@ -154,8 +160,8 @@ def answer(table: pd.DataFrame) -> str:
     gap = f"; MIG goes {change('mig', 2)}" if "mig" in means else ""
     return (
         f"As beta grows from {low:g} to {high:g}, the KL goes {change('kl')} nats per image, the active units "
-        f"{change('active_units')}, and the reconstruction term {change('reconstruction')} nats{gap}."
-    )
+        f"{change('active_units')}, and the reconstruction term {change('reconstruction')} nats{gap}. {lost}"
+    ).strip()
 
 
 def facts(config: Config, run: Run) -> dict[str, str]:

@@ -26,8 +26,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from experiments import script
-from experiments.groups import Group, Projection, Training, built, scored, train, with_factors
+from experiments import checks, script
+from experiments.groups import Group, Projection, Training, built, kept, scored, train, with_factors
 from experiments.pictures import mixing, traversals
 from vaejax.data import Factors
 from vaejax.data.source import factors_of
@@ -36,7 +36,7 @@ from vaejax.metrics import Sizes, scores, subgrid
 from vaejax.metrics.baselines import BASELINES
 from vaejax.metrics.suite import NAMES, check_names
 from vaejax.report.study import write_study
-from vaejax.storage.folder import claim, write_table
+from vaejax.storage.folder import write_table
 from vaejax.training.runs import grid
 
 QUESTION = "Do β-VAE and its relatives separate the factors of variation, and how much of it is the method?"
@@ -64,6 +64,9 @@ MIXING = "rectangles"  # width, height, size, angle
 PIXELS_SIDE = 8  # of the images that the baseline of raw pixels is averaged down to, or half of theirs
 SEEDLESS = ("true_factors", "pixels")  # baselines that draw nothing
 BLOCK = 1000  # images at a time
+LEAST_SAMPLES = 20  # fewer leave too many values of a factor without an image
+FITTED = 2000  # images that show whether there are as many principal components as latents
+MOST = {"samples": 10_000_000, "resamples": 1_000_000}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +117,8 @@ class Config:
     """runs that each device vmaps at once; chosen by backend if not given"""
     resamples: int = 1000
     """of the bootstrap over seeds"""
+    save_every: float = 60.0
+    """seconds between checkpoints; 0 for one after every segment of steps"""
     name: str = "disentanglement"
     """the folder under --out"""
     out: Path = Path("runs")
@@ -149,47 +154,95 @@ PRESETS = {
 
 def main(config: Config) -> None:
     """Trains, measures, and writes `runs/NAME/`."""
-    script.use_devices()
+    config = checks.checked(config, Config)
+    path = script.folder(config.out, config.name)
     check_sizes(
         seeds=config.seeds, steps=config.steps, batch_size=config.batch_size, chunk=config.chunk,
-        samples=config.samples, grid=config.grid, resamples=config.resamples,
+        samples=config.samples, grid=config.grid, resamples=config.resamples, width=config.width,
+        discriminator_width=config.discriminator_width, discriminator_depth=config.discriminator_depth,
     )  # fmt: skip
-    check_names(config.metrics)
+    check_metrics(config)
+    checks.check_seconds(config.save_every)
+    script.use_devices()
     groups = planned(config)
-    for group in groups:  # so that a wrong name, size or strength stops the study now, and not in an hour
-        grid(built(group)[0].hyper, config.seeds, **group.axes)
-    path = config.out / config.name
+    check_groups(groups, config, path)
     settings = {**dataclasses.asdict(config), "command": script.command(), "out": str(config.out)}
-    del settings["overwrite"]
-    if claim(path, settings, overwrite=config.overwrite):
-        print(f"continuing the unfinished study in {path}")
-    training = Training(config.steps, config.batch_size, config.seeds, config.chunk)
+    for name in ("overwrite", "save_every"):
+        del settings[name]
+    script.claimed(path, settings, "study", overwrite=config.overwrite)
+    training = Training(config.steps, config.batch_size, config.seeds, config.chunk, config.save_every)
     sizes = Sizes(train=config.samples, test=-(-config.samples // 2), variance=config.samples, grid=config.grid)
     counts = [group.runs(config.seeds) for group in groups]
     print(f"{sum(counts)} models in {len(groups)} groups of one program each, {config.steps:,} steps")
+    compared = [
+        baselines(config, source, sizes, path / "groups" / f"baselines-{script.portable(source)}.csv")
+        for source in config.sources
+    ]
     projection, parts = Projection(sum(counts) * config.steps), []
     for number, group in enumerate(groups, 1):
         tqdm.write(f"group {number} of {len(groups)}")
         folder = path / "groups" / group.name
         result, runs = train(group, training, folder, projection)
         parts.append(tidy(group, runs, scored(group, training, result, folder, sizes, config.metrics)))
-    for source in config.sources:
-        parts.append(baselines(config, source, sizes, path / "groups" / f"baselines-{source}.csv"))
-    table = numbered(parts)
+    table = numbered([*parts, *compared])
     write_table(path / "runs.csv", table.drop(columns=["metric", "value"]).drop_duplicates("run"))
     write_table(path / "results.csv", table[["run", "metric", "value"]])
 
+    mixed = config.mixing or MIXING in config.sources
     page = write_study(
         path,
-        table[table["source"] != MIXING],
+        table[table["source"].isin(config.sources) | (table["source"] != MIXING)],
         traversals=traversals(with_factors(config.sources[0], config.size), table, path),
-        mixing=mixing(with_factors(MIXING, config.size), table, path) if config.mixing else {},
+        mixing=mixing(with_factors(MIXING, config.size), table, path) if mixed else {},
         question=QUESTION,
         command=script.command(),
         facts=facts(config),
         resamples=config.resamples,
     )
     print(f"\nreport: {page}")
+
+
+def check_metrics(config: Config) -> None:
+    """The metrics, and how many samples they are given.
+
+    Raises:
+      InputError: no metric, one twice or unknown, or too few or too many samples.
+    """
+    if not config.metrics or len(set(check_names(config.metrics))) < len(config.metrics):
+        raise InputError(f"--metrics takes at least one, and each once, not {' '.join(config.metrics) or 'none'}")
+    for name, most in MOST.items():
+        if getattr(config, name) > most:
+            raise InputError(f"{name} has to be at most {most:,}, not {getattr(config, name):,}")
+    if config.samples < LEAST_SAMPLES:
+        raise InputError(f"the metrics need at least {LEAST_SAMPLES} samples, not {config.samples}; raise --samples")
+
+
+def check_groups(groups: list[Group], config: Config, path: Path) -> None:
+    """All that training and measuring ask for: a wrong name or size stops the study now, and not in an hour.
+
+    Raises:
+      InputError: something can't be trained or measured, or stands in the way.
+    """
+    for group in groups:
+        method, source = built(group)
+        checks.check_count(config.seeds, max(1, len(group.values)))
+        runs = grid(method.hyper, config.seeds, **group.axes)
+        checks.check_training(method, source, source, runs.count, config.batch_size, chunk=config.chunk)
+        script.folder(path / "groups", group.name)
+    names = [group.name for group in groups]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InputError(f"two groups would have the folder {twice}; leave one of the sources out")
+    for name in {group.measured_on for group in groups}:
+        source = with_factors(name, config.size)
+        if np.prod(source.sizes) != source.size:
+            raise InputError(f"disentanglement is measured on all combinations of factors, which {name} lacks")
+        subgrid(source.sizes, config.grid)
+    for name in config.sources:
+        source = with_factors(name, config.size)
+        if config.latents > min(FITTED, np.prod(source.shape)):
+            raise InputError(f"PCA, a baseline, has no {config.latents} components of {name}; give fewer --latents")
+        BASELINES["pca"](source, seed=0, latents=config.latents, images=FITTED)
 
 
 def planned(config: Config) -> list[Group]:
@@ -209,7 +262,7 @@ def planned(config: Config) -> list[Group]:
         for pair in config.correlated:
             name = f"{source}+correlated:{pair}"
             groups += [grouped(config, name, *strengths(method, config), source) for method in CORRELATED]
-    if config.mixing:
+    if config.mixing and MIXING not in config.sources:
         groups.append(grouped(config, MIXING, *strengths("beta_vae", config)))
     return groups
 
@@ -228,8 +281,9 @@ def strengths(text: str, config: Config) -> tuple[str, tuple[float, ...]]:
         values = tuple(map(float, own.split(",")))
     except ValueError as error:
         raise InputError(f"{text} can't be read; write {method}:VALUE,VALUE, for example {method}:1,4") from error
-    if not strength or len(set(values)) < len(values):
-        raise InputError(f"{text}: {'every value once, please' if strength else f'{method} has no strength to vary'}")
+    if not strength:
+        raise InputError(f"{text}: {method} has no strength to vary")
+    checks.check_distinct("value", values, f"{text}: ")
     return method, values
 
 
@@ -289,7 +343,7 @@ def baselines(config: Config, source_name: str, sizes: Sizes, path: Path) -> pd.
     The images are those that the runs are measured on. What draws nothing is measured once, and is the same for all.
     """
     if path.exists():
-        return pd.read_csv(path).assign(strength_name="")
+        return kept(path).assign(strength_name="")
     source, parts = with_factors(source_name, config.size), []
     for name in tqdm(BASELINES, desc="baselines", unit="", dynamic_ncols=True):
         drawn = range(1 if name in SEEDLESS else config.seeds)

@@ -23,16 +23,16 @@ import tyro
 from jaxtyping import Array, Float, Int
 from matplotlib.figure import Figure as Drawing
 
-from experiments import script
+from experiments import checks, script
 from vaejax import plots
 from vaejax.apply.label import LEAST, information, label_latents
 from vaejax.apply.traverse import LIMIT, PERCENTILES, data_values, prior_values, traverse
-from vaejax.data import Source
+from vaejax.data import Source, example
 from vaejax.data.dsprites import NAMES as DSPRITES
 from vaejax.data.source import Factors
 from vaejax.distributions.basic import Gaussian, StandardNormal
 from vaejax.errors import InputError, check_sizes, choose
-from vaejax.method import Batch, Method, Params
+from vaejax.method import Method, Params
 from vaejax.metrics.measure import ACTIVE, BATCH, examples
 from vaejax.objectives import kl_per_latent
 from vaejax.plots.codes import factor_curves, mutual_information_heatmap
@@ -43,6 +43,8 @@ from vaejax.storage.folder import attempt
 from vaejax.storage.run import Run, load_run
 
 SHOWN = 32  # latents, at most
+MOST_STEPS = 1000
+STATUS = ("waiting", "training", "finished", "diverged")
 RANGES = {
     "prior": f"from {-LIMIT:g} to {LIMIT:g} standard deviations of the prior",
     "data": f"from the {PERCENTILES[0]}st to the {PERCENTILES[1]}th percentile of the codes",
@@ -96,16 +98,22 @@ def main(config: Config) -> None:
     Raises:
       InputError: no sweep, no such run or image, a run that diverged, or an option that can't be.
     """
+    config = checks.checked(config, Config)
     if config.range is not None:
         choose(RANGES, config.range, "range")
+    if config.steps > MOST_STEPS:
+        raise InputError(f"a traversal takes at most {MOST_STEPS} steps, not {config.steps}")
     prior_values(config.steps)
     check_sizes(images=config.images, limit=config.limit)
+    check_table(config.run)
     run = load_run(config.run)
+    script.check_place(config.out or run.path / "figures")
     names = settings(run.table)
     numbers = list(dict.fromkeys(config.runs)) or median(run, names)[: config.limit]
     for number in numbers:
         check_run(run, number)
     source = run.source("test")
+    check_codes(run, source)
     start = starts(source, config.image)
     if not numbers:
         raise InputError(f"no run of {run.path} can be drawn: all have diverged or wait to be trained")
@@ -113,6 +121,41 @@ def main(config: Config) -> None:
         codes = encode(run.method, source, run.params_of(number), config.images)
         folder = (config.out or run.path / "figures") / f"traversal_{number}"
         print(draw(run, number, codes, source, start, config, folder), flush=True)
+
+
+def check_table(path: Path) -> None:
+    """The `runs.csv` of a sweep's folder, if there is one.
+
+    Raises:
+      InputError: it is empty or cut.
+    """
+    file = path / "runs.csv"
+    if not file.exists():  # which `load_run` says
+        return
+    try:
+        table = pd.read_csv(file)
+    except (OSError, ValueError) as error:
+        cause = " ".join(str(error).split())
+        raise InputError(f"{file} can't be read ({cause}); give the sweep's command again, which mends it") from error
+    whole = {"run", "seed", "status"} <= set(table) and table["status"].isin(STATUS).all() and len(table)
+    if not whole or table["run"].tolist() != list(range(len(table))):
+        raise InputError(f"{file} is cut, or no table of runs; give the sweep's command again, which mends it")
+
+
+def check_codes(run: Run, source: Source) -> None:
+    """Whether the source's images have codes that can be moved one by one.
+
+    Raises:
+      InputError: images of another shape than those of the training, or codes that are no vectors.
+    """
+    shape, method = tuple(run.config["shape"]), run.config["model"]["method"]
+    if source.shape != shape:
+        raise InputError(f"images of {source.name} are {source.shape} now, but the sweep was trained on {shape}")
+    with checks.one_line(f"the method {method!r} can't encode images of {source.name}"):
+        params = jax.eval_shape(lambda params: jax.tree.map(lambda leaf: leaf[0], params), run.params)
+        codes = jax.eval_shape(lambda params, batch: run.method.encode(params, batch).mean, params, example(source))
+    if codes.ndim != 2:
+        raise InputError(f"codes of {method} are a grid of {codes.shape[1:]} and no vector, so none is moved alone")
 
 
 def settings(table: pd.DataFrame) -> list[str]:
@@ -234,7 +277,7 @@ def draw(run: Run, number: int, codes: Codes, source: Source, start: list[int], 
     labels = [labels[j] for j in order]
     params = run.params_of(number)
     batch = source.at(source.data, jnp.asarray(start))
-    z = run.method.encode(params, Batch(batch.x)).mean
+    z = run.method.encode(params, batch).mean
     moved = np.stack([_traverse(run.method, params, code, jnp.asarray(values)) for code in z])[:, order]
     shown = values if values.ndim == 1 else values[order]
     spread = [f"{codes.kl[j]:.2f} nats" if codes.kl is not None else f"std {codes.mean[:, j].std():.2f}" for j in order]
@@ -309,7 +352,7 @@ def answer(shares: Float[np.ndarray, "D K"], codes: Codes, active: list[int]) ->
     best, most = used.argmax(axis=0), used.max(axis=0)
     found = [f"{name} is z{active[best[k]]} ({most[k]:.2f})" for k, name in enumerate(codes.names) if most[k] >= LEAST]
     lost = [name for k, name in enumerate(codes.names) if most[k] < LEAST]
-    text = [f"{len(active)} of {len(shares)} codes are active."]
+    text = [f"{len(active)} of {len(shares)} codes are active units."]
     if found:
         text.append(f"The best code of {', of '.join(found)}: mutual information as a share of the factor's entropy.")
     if lost:

@@ -57,8 +57,7 @@ class Group(NamedTuple):
     @property
     def name(self) -> str:
         """Of its folder."""
-        plain = "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in self.source["name"])
-        return f"{plain}-{self.model['method']}"
+        return f"{script.portable(self.source['name'])}-{self.model['method']}"
 
     @property
     def axes(self) -> dict[str, Any]:
@@ -77,6 +76,7 @@ class Training(NamedTuple):
     batch_size: int
     seeds: int
     chunk: int | None
+    save_every: float
 
 
 def with_factors(name: str, size: int | None) -> Factors:
@@ -121,7 +121,7 @@ def train(
             bar(progress)
             tell(progress)
 
-        result = fit(method, source, runs, **sizes, workdir=folder, on_progress=told)
+        result = fit(method, source, runs, **sizes, workdir=folder, on_progress=told, save_every=training.save_every)
     return result, runs.table().assign(status=result.status)
 
 
@@ -134,7 +134,7 @@ def scored(
     """
     path = folder / "results.csv"
     if path.exists():
-        return pd.read_csv(path)
+        return kept(path)
     source = with_factors(group.measured_on, group.source["size"])
     with tqdm(desc=f"measuring {result.runs.count} runs", unit=" metrics", dynamic_ncols=True) as bar:
 
@@ -151,6 +151,23 @@ def scored(
     more = unsupervised(group, training, result, source, basic, sizes.train)
     table = pd.concat([basic, found, *more], ignore_index=True)
     write_table(path, table)
+    return table
+
+
+def kept(path: Path) -> pd.DataFrame:
+    """The table that was measured earlier.
+
+    Raises:
+      InputError: the file is cut, or is no such table.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} can't be read ({' '.join(str(error).split())}); delete it to measure again"
+        ) from error
+    if not {"run", "metric", "value"} <= set(table) or table[["run", "metric"]].isna().any(axis=None):
+        raise InputError(f"{path} is cut, or no table of results; delete it to measure again")
     return table
 
 

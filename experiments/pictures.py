@@ -51,7 +51,7 @@ def pictured(source: Factors, row: pd.Series, path: Path, kind: str) -> Block:
     order = [j for j in codes.order if codes.mean[:, j].var() > ACTIVE][:LATENTS_SHOWN]
     setting = f"{setting_of(row)}, seed {row['seed']}"
     if not order:
-        return Text(f"The {kind} run ({setting}) has no active latent to move.")
+        return Text(f"The {kind} run ({setting}) has no active unit to move.")
     middle = int(np.ravel_multi_index([size // 2 for size in source.sizes], source.sizes))
     z = run.method.encode(params, source.at(source.data, jnp.asarray([middle]))).mean[0]
     spans = prior_values(9) if codes.kl is not None else data_values(codes.mean, 9)
@@ -77,7 +77,7 @@ def mixing(source: Factors, table: pd.DataFrame, path: Path) -> Mapping[str, lis
         name = str(setting_of(row))
         order = [j for j in codes.order if codes.mean[:, j].var() > ACTIVE]
         if not order or codes.factors is None:
-            said.append(f"{name}: no latent is active.")
+            said.append(f"{name}: no unit is active.")
             continue
         shares = information(codes.mean, codes.factors)
         matrices[name], labels[name] = shares[order], [f"z{j}" for j in order]
@@ -86,7 +86,7 @@ def mixing(source: Factors, table: pd.DataFrame, path: Path) -> Mapping[str, lis
     if not matrices:
         return {}
     heat = mutual_information_heatmaps(matrices, source.names, labels)
-    caption = f"Mutual information of active latents and factors, as a share of the factor's entropy. {' '.join(said)}"
+    caption = f"Mutual information of active units and factors, as a share of the factor's entropy. {' '.join(said)}"
     return {"What latents carry": [Figure(heat, caption)], **tabs}
 
 

@@ -1,48 +1,106 @@
 """What every experiment script does around its question: arguments, devices, progress, and one line for bad input."""
 
+import contextlib
+import hashlib
+import io
 import os
 import platform
+import re
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 import tyro
 from tqdm import tqdm
 
+from experiments import stopping
 from vaejax.errors import InputError
+from vaejax.storage.folder import claim
 from vaejax.training.sweep import Progress
 
 Config = TypeVar("Config")
+NAME_LENGTH = 100  # characters of a folder's name, at most
+FORBIDDEN = set('<>:"/\\|?*')  # what Windows has in no name of a file
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
+FOLDERS = ("checkpoints", "figures", "groups", "code_prior")  # what a sweep's folder holds
+FILES = ("config.json", "runs.csv", "history.csv", "results.csv", "report.html")
+_claimed: list[Path] = []  # by the script that runs
 
 
 def run(main: Callable[[Config], None], presets: dict[str, Config], description: str | None) -> None:
     """Reads the arguments over those of `--preset` (the first if not given) and runs `main`.
 
-    Bad input ends the process with one line and exit code 2, an interrupt with 130.
+    Bad input ends the process with one line and exit code 2, an interrupt with 130, SIGTERM with 143. Warnings of
+    libraries are shown when `main` is done, so that they don't hide the line.
     """
-    keep_compiled()
+    before = stopping.listen()
+    _claimed.clear()
     try:
-        main(parse(sys.argv[1:], presets, description))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        with warnings.catch_warnings(record=True) as held:
+            _run(main, presets, description)
+        for warning in held:
+            warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
+    except tuple(stopping.CODES) as stop:
+        print(f"\n{_stopped()}", file=sys.stderr)
+        raise SystemExit(stopping.CODES[type(stop)]) from None
+    except BaseException:
+        stopping.restore(before)
+        raise
+    stopping.restore(before)
+
+
+def _run(main: Callable[[Config], None], presets: dict[str, Config], description: str | None) -> None:
+    try:
+        keep_compiled()
+        config = parse(sys.argv[1:], presets, description)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # terminals that have no β
+        main(config)
+    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        line = _line(error)
+        if line is None:
             raise
-        print("error: the device's memory is full; give a smaller --chunk, --batch-size or --width", file=sys.stderr)
+        print(f"error: {line}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("\nstopped; the same command continues from the last checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
+
+
+def _line(error: Exception) -> str | None:
+    """What the user is told of an error that has its cause outside of the program; None for any other."""
+    text = " ".join(str(error).split())
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'} can't be used ({error.strerror or text})"
+    if isinstance(error, MemoryError):
+        return f"the memory is full ({text or 'no more could be had'}); give fewer --seeds, or a smaller model"
+    if "RESOURCE_EXHAUSTED" in text:
+        return "the device's memory is full; give a smaller --chunk, --batch-size or --width"
+    if "Unable to initialize backend" in text:
+        return f"JAX finds no such device ({text[:200]}); check the variable JAX_PLATFORMS"
+    return None
+
+
+def _stopped() -> str:
+    """What is said of a stop: whether the same command goes on depends on what was saved."""
+    if not any(next(path.rglob("runs.csv"), None) for path in _claimed):
+        return "stopped"
+    same = "the same command without --overwrite" if "--overwrite" in sys.argv else "the same command"
+    return f"stopped; {same} continues from the last checkpoint"
 
 
 def parse(arguments: list[str], presets: dict[str, Config], description: str | None) -> Config:
-    """The config that these arguments ask for. tyro ends the process with 2 if they can't be understood."""
+    """The config that these arguments ask for.
+
+    Raises:
+      InputError: they can't be understood.
+      SystemExit: 0, after the help that was asked for.
+    """
     chosen = next(iter(presets))
     for i, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
@@ -51,7 +109,107 @@ def parse(arguments: list[str], presets: dict[str, Config], description: str | N
     default = presets.get(chosen, next(iter(presets.values())))
     lines = [" ".join(line.split()) for line in (description or "").splitlines() if line]
     paragraphs = "\n\n".join(lines)  # tyro would join them
-    return tyro.cli(type(default), prog=module(), args=arguments, default=default, description=paragraphs)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            return tyro.cli(type(default), prog=module(), args=arguments, default=default, description=paragraphs)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise InputError(f"{_of_box(said.getvalue())}; see {module()} --help") from None
+
+
+def _of_box(text: str) -> str:
+    """What tyro says in its box, on one line: what is wrong, and the first option that it thinks was meant."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", text)
+    lines = [line.strip(" │|") for line in text.splitlines()][1:]
+    parts: list[list[str]] = [[]]
+    for line in lines:
+        if set(line) <= set("─-╰╯+"):
+            parts.append([])
+        else:
+            parts[-1].append(line)
+    found = [part for part in parts if any(part)]
+    meant = next((part[1].split()[0] for part in found if len(part) > 1 and part[0].startswith("Perhaps you")), "")
+    wrong = " ".join(found[0]) if found else "the arguments can't be understood"
+    return shortened_text(wrong, 300) + (f"; did you mean {meant}?" if meant else "")
+
+
+def shortened_text(text: str, most: int) -> str:
+    """The text on one line and not longer than this."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def check_name(name: str) -> str:
+    """The name, if it is that of one folder on every system.
+
+    Raises:
+      InputError: it isn't.
+    """
+    shown = shortened_text(repr(name), 60)
+    if not name or len(name) > NAME_LENGTH:
+        raise InputError(f"--name has to have 1 to {NAME_LENGTH} characters, not {len(name)}: {shown}")
+    bad = sorted({letter for letter in name if letter in FORBIDDEN or not letter.isprintable()})
+    if bad:
+        raise InputError(f"--name is that of one folder and can't have {repr(''.join(bad))[1:-1]} in it: {shown}")
+    if name[0] == " " or name[-1] in " .":
+        raise InputError(f"--name can't begin with a space, or end with a space or a dot: {shown}")
+    if name.split(".")[0].upper() in DEVICES:
+        raise InputError(f"--name can't be {shown}, which is a device on Windows; choose another")
+    return name
+
+
+def portable(text: str) -> str:
+    """The text as a part of a folder's name, which every system can have."""
+    plain = "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in text).rstrip(".")
+    if len(plain) <= NAME_LENGTH // 2:
+        return plain
+    return f"{plain[: NAME_LENGTH // 2 - 9]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def folder(out: Path, name: str) -> Path:
+    """The folder of this name, after a look at whether it can be made, or be gone on with; nothing is written yet.
+
+    Raises:
+      InputError: a name that is none, a file in the place of a folder or the reverse, or a folder without permission.
+    """
+    path = check_place(out) / check_name(name)
+    for inside in (*FOLDERS, *FILES):
+        found = path / inside
+        if os.path.lexists(found) and found.is_dir() != (inside in FOLDERS):
+            kind = "is no folder" if inside in FOLDERS else "is a folder"
+            raise InputError(f"{found} {kind} and stands in the way; move it, or give another --name")
+    return path
+
+
+def check_place(out: Path) -> Path:
+    """The folder `--out`, if it is there or can be made.
+
+    Raises:
+      InputError: it, or one above it, is a file or can't be written.
+    """
+    try:
+        above = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.lexists(path))
+        out.exists()  # a part of it may be too long
+    except OSError as error:
+        raise InputError(f"--out {shortened_text(str(out), 60)} can't be a folder ({error.strerror})") from error
+    if not above.is_dir():
+        raise InputError(f"--out {out} can't be written: {above} is no folder; choose another")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"--out {out} can't be written: there is no permission to write to {above}; choose another")
+    return out
+
+
+def claimed(path: Path, settings: dict[str, Any], what: str, *, overwrite: bool) -> None:
+    """`claim` of the folder by this script, which says so where it goes on with what is there.
+
+    Raises:
+      InputError: the folder is in use by something else, or can't be written.
+    """
+    goes_on = claim(path, settings, overwrite=overwrite)
+    _claimed.append(path)
+    if goes_on:
+        print(f"continuing the unfinished {what} in {path}")
 
 
 def command() -> str:
@@ -66,8 +224,9 @@ def module() -> str:
 
 
 def use_devices() -> None:
-    """On CPU, one device per core. Has to come before anything is computed."""
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    """On CPU, one device per core; where something has been computed before, as in a notebook, those there are."""
+    with contextlib.suppress(RuntimeError):  # what JAX raises then
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 
 def keep_compiled() -> None:
@@ -77,7 +236,9 @@ def keep_compiled() -> None:
     can't be written is warned of and costs nothing else. Old programs are deleted above 1 GB.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+        if home.parts[:1] == ("~",):  # there is no home
+            return
         jax.config.update("jax_compilation_cache_dir", str(home / "vaejax" / "compiled"))
         jax.config.update("jax_compilation_cache_max_size", 2**30)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -18,19 +18,21 @@ import jax
 import numpy as np
 import pandas as pd
 
-from experiments import script
+from experiments import checks, script
 from experiments.code_samples import code_samples
-from vaejax.analysis.tables import label, short, summary_table
+from vaejax.analysis.tables import diverged_text, finished, label, short, summary_table
 from vaejax.data import example, is_rendered, load
-from vaejax.errors import InputError, check_sizes
+from vaejax.errors import LARGEST, InputError, check_sizes
 from vaejax.methods import build
 from vaejax.metrics.measure import measure
 from vaejax.report.sweep import median_runs, present, tidy, write_sweep
-from vaejax.storage.folder import claim, write_table
+from vaejax.storage.folder import write_table
 from vaejax.storage.run import Run, load_run
 from vaejax.training.runs import Runs, grid
 from vaejax.training.strategy import plan
 from vaejax.training.sweep import fit
+
+OWN = ("method", "shape", "network", "latents", "width", "likelihood")  # what `build` is given beside the options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Config:
     """how many images to measure on, of the test split where there is one"""
     chunk: int | None = None
     """runs that each device vmaps at once; chosen by backend if not given"""
+    save_every: float = 60.0
+    """seconds between checkpoints; 0 for one after every segment of steps"""
     name: str | None = None
     """the folder under --out; METHOD-SOURCE if not given"""
     out: Path = Path("runs")
@@ -81,26 +85,33 @@ class Config:
 
 def main(config: Config) -> None:
     """Trains, measures, and writes `runs/NAME/`."""
+    config = checks.checked(config, Config)
+    default = f"{script.portable(config.method)}-{script.portable(config.source)}"
+    path = script.folder(config.out, default if config.name is None else config.name)
+    options = {name: option(value) for name, value in pairs(config.options, "options").items()}
+    for name in set(options) & set(OWN):
+        raise InputError(f"--options can't have {name}, which is an argument of its own: --{name}")
+    axes = {name: numbers(name, value) for name, value in pairs(config.hyper, "hyper").items()}
+    checks.check_count(config.seeds, math.prod(map(len, axes.values())))
+    sizes = {"steps": config.steps, "batch_size": config.batch_size, "chunk": config.chunk}
+    check_sizes(**sizes, images=config.images)
+    if not 0 <= config.prior_steps <= LARGEST:
+        raise InputError(f"--prior-steps has to be 0 (for none) or more, up to {LARGEST:,}, not {config.prior_steps}")
+    checks.check_seconds(config.save_every)
     script.use_devices()
-    rendered = is_rendered(config.source)
-    source = {
-        "name": config.source,
-        "data_dir": config.data_dir,
-        "size": (config.size or 32) if rendered else config.size,
-    }
+    size = 32 if config.size is None and is_rendered(config.source) else config.size
+    source = {"name": config.source, "data_dir": config.data_dir, "size": size}
     train, test = load(split="train", window=config.window, **source), load(split="test", **source)
     model: dict[str, Any] = {name: getattr(config, name) for name in ("method", "network", "latents", "likelihood")}
     model["width"] = config.width[0] if len(config.width) == 1 else config.width or None
-    model |= {name: option(value) for name, value in pairs(config.options, "options").items()}
-    method = build(shape=train.shape, **model)
-    axes = {name: numbers(name, value) for name, value in pairs(config.hyper, "hyper").items()}
+    model |= options
+    given = " ".join(config.options) or "these sizes"
+    with checks.one_line(f"the method {config.method!r} can't be built with {given}"):
+        method = build(shape=train.shape, **model)
     runs = grid(method.hyper, config.seeds, common_random_numbers=True, **axes)
-    sizes = {"steps": config.steps, "batch_size": config.batch_size, "chunk": config.chunk}
-    check_sizes(**sizes, images=config.images)
-    if config.prior_steps < 0:
-        raise InputError(f"--prior-steps has to be 0 (for none) or more, not {config.prior_steps}")
+    checks.check_training(method, train, test, runs.count, config.batch_size, chunk=config.chunk)
+    layout = plan(method, example(train), runs.count, config.batch_size, chunk=config.chunk)
 
-    path = config.out / (config.name or f"{config.method}-{config.source.replace('/', '_')}")
     settings = {"command": script.command(), "source": source, "model": model, "shape": train.shape, **sizes}
     settings |= {
         "window": config.window,
@@ -109,11 +120,10 @@ def main(config: Config) -> None:
         "seeds": config.seeds,
         "hyper": axes,
     }
-    if claim(path, settings, overwrite=config.overwrite):
-        print(f"continuing the unfinished training in {path}")
-    print(plan(method, example(train), runs.count, config.batch_size, chunk=config.chunk))
+    script.claimed(path, settings, "training", overwrite=config.overwrite)
+    print(layout)
     with script.Bar(runs.count) as bar:
-        result = fit(method, train, runs, **sizes, workdir=path, on_progress=bar)
+        result = fit(method, train, runs, **sizes, workdir=path, on_progress=bar, save_every=config.save_every)
     print(f"measuring {runs.count} runs on {min(test.size, config.images):,} images")
     write_table(path / "results.csv", measure(method, test, result.params, images=config.images, chunk=config.chunk))
 
@@ -150,9 +160,12 @@ def pairs(items: tuple[str, ...], what: str) -> dict[str, str]:
 def option(text: str) -> Any:
     """An option's value: a number, several (8,5,5), a truth value, or the text itself."""
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
+    value = tuple(value) if isinstance(value, list) else value
+    plain = value if isinstance(value, tuple) else (value,)
+    return value if all(isinstance(part, bool | int | float | str) for part in plain) else text
 
 
 def numbers(name: str, text: str) -> list[float]:
@@ -165,8 +178,7 @@ def numbers(name: str, text: str) -> list[float]:
         values = [float(value) for value in text.split(",")]
     except ValueError as error:
         raise InputError(f"--hyper {name} takes numbers, as in {name}=1,4,16, not {text!r}") from error
-    if len(set(values)) < len(values):
-        raise InputError(f"--hyper {name}: every value once, please, not {text}; to repeat a run, raise --seeds")
+    checks.check_distinct("value", values, f"--hyper {name}: ")
     return values
 
 
@@ -187,19 +199,21 @@ HEADLINES = {  # metric -> 1 where more is better, -1 where less is; what it is 
 
 
 def answer(table: pd.DataFrame, run: Run) -> str:
-    """One sentence: what came out, at the setting with the best accuracy, ELBO or reconstruction."""
-    measured = set(table["metric"])
-    metric = next(name for name in HEADLINES if name in measured)
+    """What came out, at the setting with the best accuracy, ELBO or reconstruction; and which runs diverged."""
+    whole, lost = finished(table), diverged_text(table, "setting")
+    metric = next((name for name in HEADLINES if name in set(whole["metric"])), None)
+    if metric is None:
+        return lost or "Nothing that was measured is a number."
     sign, what, unit = HEADLINES[metric]
-    means = table[(table["metric"] == metric) & np.isfinite(table["value"])].groupby("setting")["value"].mean()
-    if not len(means):
-        return "Every run diverged; a smaller learning rate may help."
+    rows = whole[whole["metric"] == metric]
+    means = rows.groupby("setting")["value"].mean()
     best = (sign * means).idxmax()
+    seeds = rows.loc[rows["setting"] == best, "seed"].nunique()
     others = f", the best of {len(means)} settings" if len(means) > 1 else ""
     return (
         f"After {run.config['steps']:,} steps the {what} is {means[best]:{'.1f' if unit else '.3f'}}{unit} ({best}"
-        f"{others}), mean over {run.config['seeds']} seed{'s' if run.config['seeds'] > 1 else ''}."
-    )
+        f"{others}), mean over {seeds} seed{'s' if seeds > 1 else ''}. {lost}"
+    ).strip()
 
 
 def facts(config: Config, run: Run) -> dict[str, str]:

@@ -99,6 +99,52 @@ def test_the_run_shown_is_the_one_nearest_the_median():
     assert median_runs(pd.DataFrame(rows), "beta") == {1.0: 2}
 
 
+def outcome(values):
+    """A tidy table: for every beta and seed the ELBO and what else an answer needs; NaN is a run that diverged."""
+    rows = []
+    for beta, elbos in values.items():
+        for seed, elbo in enumerate(elbos):
+            measured = {"elbo": elbo, "kl": 20 / beta + 0 * elbo, "reconstruction": 30.0 * beta + 0 * elbo}
+            measured |= {"active_units": 8.0}
+            rows += [{"run": len(rows) // 4, "beta": beta, "seed": seed, "metric": k, "value": v}
+                     for k, v in measured.items()]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({1.0: [-50, -51], 4.0: [-60, -61]}, ["As beta grows from 1 to 4", "from 20.0 to 5.0 nats"]),
+        ({1.0: [-50, -51]}, ["One beta alone shows no effect"]),
+        ({1.0: [NAN, NAN], 4.0: [NAN, NAN]}, ["All 4 runs diverged: there is nothing to compare", "lower learning"]),
+        ({1.0: [NAN]}, ["The run diverged: there is nothing to compare", "lower learning"]),
+        (
+            {1.0: [NAN, NAN], 4.0: [-60, -61]},
+            ["2 of 4 runs diverged and are left out (2 of 2 at β = 1). Only β = 4 is left, and one setting alone"],
+        ),
+        (
+            {1.0: [-50, -51], 4.0: [-60, NAN], 16.0: [NAN, NAN]},
+            ["As beta grows from 1 to 4", "3 of 6 runs diverged", "(1 of 2 at β = 4, 2 of 2 at β = 16)"],
+        ),
+    ],
+    ids=["all", "one beta", "all lost", "the one lost", "one beta left", "some lost"],
+)
+def test_the_answer_says_what_diverged(values, says):
+    text = beta_sweep.answer(outcome(values))
+    assert all(part in text for part in says) and "nan" not in text
+    assert ("alone shows no effect" in text) == (len(says) == 1)
+
+
+def test_a_run_that_diverged_counts_nowhere(swept):
+    run = load_run(swept)
+    lost = run._replace(table=run.table.assign(status=["diverged", *["finished"] * 5]))
+    table = tidy(lost, "beta")
+    assert table.loc[table["run"] == 0, "value"].isna().all() and table.loc[table["run"] != 0, "value"].notna().all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

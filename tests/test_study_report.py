@@ -300,6 +300,33 @@ def test_what_cannot_be_shown_is_left_out_in_one_line(tmp_path, table, kind):
     assert {title for title, inside in parts if "Left out:" in inside} == expected | {"Mixing"}
 
 
+def lost(table, where):
+    """The table after the runs at these rows diverged."""
+    return table.assign(value=table["value"].mask(where(table) & (table["metric"] != "active_units")))
+
+
+@pytest.mark.parametrize(
+    ("where", "says", "not_said"),
+    [
+        (lambda t: t["run"] >= 0, "trained runs diverged: there is nothing to compare. A lower learning", "seeds"),
+        (lambda t: t["method"] == "vae", "can't be said: every run of the VAE diverged", "No method beats"),
+        (lambda t: t["seed"] > 0, "There is one seed: no interval", "With 3 seeds"),
+        (lambda t: (t["method"] != "beta_vae") | (t["strength"] != 4), "can't be said", "explain"),
+    ],
+    ids=["all", "the reference", "all but one seed", "all but one setting"],
+)
+def test_findings_are_of_the_runs_that_are_left(table, where, says, not_said):
+    found = findings.answers(lost(table[table["seed"] < 3], where), "sprites", resamples=20)
+    text = " ".join(found)
+    assert says in text and not_said not in text and "nan" not in text and "0.00, 0.00]" not in text
+
+
+def test_of_one_run_nothing_is_chosen_and_nothing_explained(table):
+    one = table[(table["method"] == "vae") & (table["seed"] == 0) & (table["source"] == "sprites")]
+    (text,) = findings.answers(one, resamples=20)
+    assert text.startswith("There is one seed")
+
+
 def test_several_sources_are_tabs(tmp_path, table):
     small = table[table["metric"].isin(["mig", "udr"]) & (table["seed"] < 3)]
     page = write(tmp_path, pd.concat([small, small.assign(source="shapes3d").query("method != 'beta_vae'")]

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -125,7 +126,31 @@ def test_bad_input_is_one_clear_line(arguments, message, monkeypatch, capsys, tm
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("elbos", "says"),
+    [
+        ({"β = 1": [-50.0, -52.0], "β = 4": [-60.0, -60.0]}, "is -51.0 nats per image (β = 1, the best of 2 settings)"
+         ", mean over 2 seeds."),
+        ({"β = 1": [-50.0, np.nan], "β = 4": [-60.0, -60.0]}, "(β = 1, the best of 2 settings), mean over 1 seed. 1 of "
+         "4 runs diverged and is left out (1 of 2 at β = 1). A lower learning rate may help."),
+        ({"vae": [np.nan, np.nan]}, "All 2 runs diverged: there is nothing to compare. A lower learning rate may"),
+    ],
+    ids=["whole", "one lost", "all lost"],
+)  # fmt: skip
+def test_the_answer_counts_the_seeds_that_there_are(elbos, says):
+    rows = [(setting, seed, value) for setting, values in elbos.items() for seed, value in enumerate(values)]
+    table = pd.DataFrame(rows, columns=["setting", "seed", "value"]).assign(metric="elbo")
+    run = SimpleNamespace(config={"steps": 100, "seeds": 7})
+    assert says in train.answer(table.assign(run=range(len(rows))), run)
+
+
 def test_options_are_read_as_what_they_look_like():
+    assert [train.option(text) for text in ("[500, 250]", "{1: 2}", "-" * 9999 + "1", "b'x'")] == [
+        (500, 250),
+        "{1: 2}",
+        "-" * 9999 + "1",
+        "b'x'",
+    ]
     assert [train.option(text) for text in ("64", "8,5,5", "masking", "True", "0.5")] == [
         64,
         (8, 5, 5),

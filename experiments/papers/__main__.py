@@ -12,14 +12,13 @@ runs/paper_tables/NAME/rows.json and shown again; --overwrite measures them anew
 import dataclasses
 import json
 import math
-import shutil
 import time
 from pathlib import Path
 
 import tyro
 from tqdm import tqdm
 
-from experiments import script
+from experiments import checks, script
 from experiments.benchmarks.tables import Table, text
 from experiments.papers import aae, hierarchical, iwae, quadrants, reconstruction, stacked, static_vae, vq
 from experiments.papers.table import Protocol, Row, Setting, read_rows
@@ -58,16 +57,26 @@ class Config:
 
 def main(config: Config) -> None:
     """Makes every table that is asked for, and prints each when it is done and all of them at the end."""
+    config = checks.checked(config, Config)
     if config.name != "all":
         choose(TABLES, config.name, "table")
     script.use_devices()
     made = []
     names = [config.name] if config.name != "all" else list(TABLES)
-    for name in tqdm(names, desc="tables", unit="table", disable=len(names) == 1):
+    for name in names:
+        script.check_place(folder_of(name, config))
+    for number, name in enumerate(names, 1):
+        if len(names) > 1:
+            tqdm.write(f"table {number} of {len(names)}: {name}")
         made.append(shown(name, rows(name, config)))
         tqdm.write(f"\n{text(made[-1])}\n")
     if len(made) > 1:
         print("\n\n".join(map(text, made)))
+
+
+def folder_of(name: str, config: Config) -> Path:
+    """Where a table and its training are kept."""
+    return config.out / (f"{name}-quick" if config.quick else name)
 
 
 def rows(name: str, config: Config) -> list[Row]:
@@ -76,19 +85,17 @@ def rows(name: str, config: Config) -> list[Row]:
     Raises:
       InputError: data that isn't there, or a folder that can't be written.
     """
-    folder = config.out / (f"{name}-quick" if config.quick else name)
+    folder = folder_of(name, config)
     path = folder / "rows.json"
-    if config.overwrite and folder.exists():
-        attempt(folder, lambda: shutil.rmtree(folder))
-    if path.exists():
+    if path.exists() and not config.overwrite:
         return read_rows(path)
-    attempt(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
     start = time.monotonic()
-    found = TABLES[name](Setting(folder, config.data_dir, config.static_mnist, config.quick))
+    found = TABLES[name](Setting(folder, config.data_dir, config.static_mnist, config.quick, config.overwrite))
     broken = [row.what for row in found if not math.isfinite(row.measured)]
     if broken:
         raise InputError(f"{name}: {broken[0]} came out as no number; see the histories in {folder}")
     kept = {"command": script.command(), "seconds": round(time.monotonic() - start), **script.facts()}
+    attempt(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
     write_text(path, json.dumps({**kept, "rows": [row._asdict() for row in found]}, indent=2) + "\n")
     return found
 

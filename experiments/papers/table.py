@@ -17,7 +17,6 @@ from vaejax.data import Source, load
 from vaejax.errors import InputError
 from vaejax.method import Method, Params
 from vaejax.metrics import log_likelihood_of_runs
-from vaejax.storage.folder import claim
 from vaejax.training.runs import Result, Runs
 from vaejax.training.sweep import fit
 
@@ -56,12 +55,14 @@ class Setting(NamedTuple):
       data_dir: where tensorflow-datasets has prepared mnist; None is its own default.
       static_mnist: the folder of the binarized_mnist_*.amat files, or None.
       quick: a few steps of small networks: to try it out, and to test it.
+      overwrite: train anew what was trained, and delete that when its turn has come.
     """
 
     folder: Path
     data_dir: str | None = None
     static_mnist: Path | None = None
     quick: bool = False
+    overwrite: bool = False
 
     def steps(self, full: int) -> int:
         """So many steps, or 20 where it has to be quick."""
@@ -82,9 +83,8 @@ class Setting(NamedTuple):
           InputError: as `vaejax.fit`, or the folder holds something else.
         """
         folder = self.folder / name
-        claim(
-            folder, {"name": name, "steps": steps, "batch_size": batch_size, "runs": runs.table().to_csv(index=False)}
-        )
+        settings = {"name": name, "steps": steps, "batch_size": batch_size, "runs": runs.table().to_csv(index=False)}
+        script.claimed(folder, settings, "training", overwrite=self.overwrite)
         tqdm.write(f"{name}: {runs.count} runs of {steps:,} steps")
         with script.Bar(runs.count) as bar:
             result = fit(method, source, runs, steps=steps, batch_size=batch_size, workdir=folder, on_progress=bar)

@@ -20,6 +20,7 @@ CORRELATIONS = {
     "sampled_gaussian_total_correlation": "sampled codes",
     "gaussian_total_correlation": "the codes' means",
 }
+FIXED = ("pca", "ica", "pixels", "random_encoder", "true_factors")
 NONE = {"beta": 1.0, "gamma": 0.0, "lambda_od": 0.0}  # the strength at which a method is the VAE
 
 
@@ -42,6 +43,9 @@ def answers(table: pd.DataFrame, source: str | None = None, resamples: int = RES
     ]
     for other in correlated(table, chosen):
         found.append(shift(study, tables.scores(table, other), resamples))
+    if study.lost.any() and not trained(study).values:
+        found = [lost(study), "A lower learning rate may help.", *found, caution(study)]
+        return [text for text in found if text]
     return [text for text in (*found, lost(study), caution(study)) if text]
 
 
@@ -63,10 +67,12 @@ def base_of(source: str) -> str:
 
 def caution(study: Scores) -> str:
     """How far intervals from so few seeds can be trusted."""
-    n = len(study.seeds)
+    n = int((study.made & ~study.lost).any(axis=0).sum())
+    if n == 0:
+        return "No seed has a run that is left."
     if n == 1:
         return "There is one seed: no interval, and no difference here can be told from chance."
-    if n < FEW:
+    if 0 < n < FEW:
         return (
             f"With {n} seeds, even where there is no difference an interval lies wholly on one side of zero in about 1 "
             f"of {2 ** (n - 1)} cases: take single findings as hints."
@@ -79,8 +85,18 @@ def lost(study: Scores) -> str:
     count = {method: int(study.lost[study.number == index].sum()) for index, method in enumerate(study.methods)}
     where = [f"{number} of {method_name(method)}" for method, number in count.items() if number]
     total = sum(count.values())
+    made = int(trained(study).made.sum())
+    if 0 < made == int(trained(study).lost.sum()):
+        runs = "The only run" if made == 1 else f"All {made} trained runs"
+        return f"{runs} diverged: there is nothing to compare."
     what = "run diverged and is" if total == 1 else "runs diverged and are"
     return f"{total} {what} left out: {_listed(where)}." if where else ""
+
+
+def trained(study: Scores) -> Scores:
+    """The methods that were trained: all but those of FIXED."""
+    part = study.of(lambda setting: setting.method not in FIXED)
+    return part._replace(values={name: value for name, value in part.values.items() if np.isfinite(value).any()})
 
 
 def main_metrics(study: Scores) -> list[str]:
@@ -120,6 +136,9 @@ def beats_reference(study: Scores, resamples: int = RESAMPLES) -> str:
         text += f"({chosen})." + (f" For {rest} an interval includes or lies below zero." if rest else "")
         return f"{text} {fixed_strengths(study, resamples)}"
     known = [method for method in rivals if np.isfinite(gaps[method]["difference"]).all()]
+    reference = study.of(lambda setting: setting.method == REFERENCE)
+    if reference.lost.sum() == reference.made.sum():
+        return f"Whether a method beats the {name} can't be said: every run of the {name} diverged."
     if not known:
         return f"Whether a method beats the {name} can't be said: too few runs to choose a strength and to compare it."
     nearest = max(known, key=lambda method: gaps[method]["difference"].mean())
@@ -202,13 +221,13 @@ def ends(study: Scores) -> str:
         for index, method in enumerate(study.methods)
     }
     sentences = []
-    if "true_factors" in average:
-        known = {metric: value for metric, value in average["true_factors"].items() if np.isfinite(value)}
+    known = {metric: value for metric, value in average.get("true_factors", {}).items() if np.isfinite(value)}
+    if known:
         below = [f"{metric_name(metric)} {value:.3f}" for metric, value in known.items() if value < 0.99]
         sentences.append(f"The true factors score at least 0.99 in {len(known) - len(below)} of {len(known)} scores"
                          + (f" (below: {', '.join(below)})." if below else "."))  # fmt: skip
-    if "random_encoder" in average:
-        known = {metric: value for metric, value in average["random_encoder"].items() if np.isfinite(value)}
+    known = {metric: value for metric, value in average.get("random_encoder", {}).items() if np.isfinite(value)}
+    if known:
         lower = {}
         for metric, value in known.items():
             others = {m: scores[metric] for m, scores in average.items() if m != "random_encoder"}
@@ -225,11 +244,25 @@ def explained(study: Scores, resamples: int = RESAMPLES) -> str:
     """What method, strength and seed explain of the variance of the main scores."""
     part = study.variational()
     metrics = [metric for metric in main_metrics(part) if metric in part.values]
+    alive = part.of(lambda setting: not part.lost[part.settings.index(setting)].all())
+    if len(alive.settings) == 1:
+        return spread_over_seeds(alive, metrics)
     listed = [
         f"{metric_name(metric)} {_listed([_percent([part[index] for part in share]) for index in range(3)])}"
         for metric, share in tables.shares(part, metrics, resamples).items()
     ]
     return f"Method, strength and seed explain, of the variance of {'; of '.join(listed)}." if listed else ""
+
+
+def spread_over_seeds(study: Scores, metrics: Sequence[str]) -> str:
+    """How far the seeds of the only setting lie apart in these metrics."""
+    known = {metric: values[np.isfinite(values)] for metric in metrics for values in (study.values[metric],)}
+    listed = [
+        f"{metric_name(metric)} goes from {tables.number(values.min())} to {tables.number(values.max())}"
+        for metric, values in known.items()
+        if len(values) > 1
+    ]
+    return f"From seed to seed of {study.settings[0]}, {_listed(listed)}." if listed else ""
 
 
 def decided(study: Scores, resamples: int = RESAMPLES) -> str:
@@ -261,7 +294,7 @@ def selection(study: Scores, resamples: int = RESAMPLES) -> str:
         return ""
     table = tables.selection(part, metrics[0], resamples=resamples)
     table = table[table["method"] == "all"].dropna(subset="chosen")
-    if table.empty:
+    if table.empty or table["runs"].max() < tables.CHOSEN_FROM:
         return ""
     listed = [f"{metric_name(row['criterion'])} {spread(row['chosen'], row['chosen_low'], row['chosen_high'])}"
               for _, row in table.sort_values("chosen", ascending=False).iterrows()]  # fmt: skip

@@ -77,7 +77,7 @@ MEASURES = {  # without the true factors; in nats per image where they have a un
     "reconstruction": "Reconstruction (nats)",
     "kl": "KL (nats)",
     "squared_error": "Squared error",
-    "active_units": "Active latents",
+    "active_units": "Active units",
     "sampled_gaussian_total_correlation": "Gaussian TC, sampled",
     "gaussian_total_correlation": "Gaussian TC",
     "gaussian_total_correlation_wasserstein": "Wasserstein correlation",
@@ -98,6 +98,7 @@ HIDDEN = (  # metrics that answer no question of a study
 )
 HEADLINE = ("mig", "dci_disentanglement", "factor_vae_score", "beta_vae_score", "sap", "dci_informativeness")
 RANKED = 8  # runs: the ranks of fewer are too coarse for an interval of their correlation
+CHOSEN_FROM = 2  # runs, at least: one alone is no choice
 FEW = 6  # seeds: with fewer, an interval on one side of zero isn't rare even where there is no difference
 
 
@@ -279,10 +280,11 @@ def shares(study: Scores, metrics: Sequence[str], resamples: int = RESAMPLES) ->
     found = {}
     for metric in metrics:
         values = study.values[metric]
-        estimate = bootstrap(
-            lambda weights, values=values: variance_shares(values, study.number, weights),
-            len(study.seeds), resamples, recentre=True,
-        )  # fmt: skip
+        if np.isfinite(values).any(axis=1).sum() < 2:  # of one setting, all is the seed
+            continue
+        estimate = _over_seeds(
+            lambda weights, values=values: variance_shares(values, study.number, weights), values, resamples, True
+        )
         if np.isfinite(estimate.value).all():
             found[metric] = Estimate(estimate.value, *(np.clip(bound, 0.0, 1.0) for bound in estimate[1:]))
     return found
@@ -301,7 +303,17 @@ def correlations(study: Scores, metrics: Sequence[str], resamples: int = RESAMPL
 
 def _correlation(study: Scores, x: np.ndarray, y: np.ndarray, resamples: int) -> Estimate:
     seed = np.tile(np.arange(len(study.seeds)), len(study.settings))
-    return bootstrap(lambda weights: spearman(x.ravel(), y.ravel(), weights[:, seed]), len(study.seeds), resamples)
+    return _over_seeds(lambda weights: spearman(x.ravel(), y.ravel(), weights[:, seed]), x + y, resamples)
+
+
+def _over_seeds(
+    statistic: Callable[[np.ndarray], np.ndarray], values: np.ndarray, resamples: int, recentre: bool = False
+) -> Estimate:
+    """`bootstrap` of values [S, n]; no interval where fewer than two seeds have a value."""
+    found = bootstrap(statistic, values.shape[1], resamples, recentre=recentre)
+    if np.isfinite(values).any(axis=0).sum() > 1:
+        return found
+    return Estimate(found.value, *(np.full_like(bound, np.nan) for bound in found[1:]))
 
 
 def selection(
@@ -322,8 +334,9 @@ def selection(
         for criterion in criteria:
             x = CRITERIA[criterion] * part.values[criterion].ravel()
             runs = int((np.isfinite(x) & np.isfinite(y)).sum())
-            rho = bootstrap(lambda w, x=x, y=y, i=index: spearman(x, y, w[:, i]), len(seed_of), resamples)
-            picked = bootstrap(lambda w, x=x, y=y, i=index: selected(x, y, w[:, i]), len(seed_of), resamples)
+            both = part.values[criterion] + part.values[score]
+            rho = _over_seeds(lambda w, x=x, y=y, i=index: spearman(x, y, w[:, i]), both, resamples)
+            picked = _over_seeds(lambda w, x=x, y=y, i=index: selected(x, y, w[:, i]), both, resamples)
             if runs < RANKED:
                 rho = Estimate(rho.value, np.nan, np.nan)
             rows.append((criterion, method, *rho, *(bound[0] for bound in picked), *picked.value[1:], runs))

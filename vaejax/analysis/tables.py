@@ -24,7 +24,7 @@ LABELS = {  # what a metric is called in figures and tables, with its unit; othe
     "loss": "Loss (nats/image)",
     "reconstruction": "Reconstruction (nats/image)",
     "kl": "KL (nats/image)",
-    "active_units": "Active latents (count)",
+    "active_units": "Active units (count)",
     "squared_error": "Squared error (per image)",
     "mig": "Mutual information gap (0 to 1)",
 }
@@ -120,6 +120,21 @@ def counts(frame: pd.DataFrame, by: str, value: Any) -> tuple[int, int]:
 def runs_text(lost: int, total: int) -> str:
     """ "3", or "1 of 3 runs diverged"."""
     return f"{lost} of {total} runs diverged" if lost else str(total)
+
+
+def diverged_text(frame: pd.DataFrame, by: str) -> str:
+    """How many runs diverged, of which settings, and what helps; empty where none did."""
+    count = {value: counts(frame, by, value) for value in ordered(frame[by])}
+    lost, total = (sum(pair[index] for pair in count.values()) for index in range(2))
+    if not lost:
+        return ""
+    helps = "A lower learning rate may help."
+    if lost == total:
+        return f"{'The run' if total == 1 else f'All {total} runs'} diverged: there is nothing to compare. {helps}"
+    where = ", ".join(f"{gone} of {made} at {label(by, value)}" for value, (gone, made) in count.items() if gone)
+    left = [label(by, value) for value, (gone, made) in count.items() if gone < made]
+    alone = f" Only {left[0]} is left, and one setting alone shows no effect." if len(left) == 1 < len(count) else ""
+    return f"{lost} of {total} runs diverged and {'is' if lost == 1 else 'are'} left out ({where}).{alone} {helps}"
 
 
 def check_metrics(table: pd.DataFrame, by: str, metrics: Sequence[str] | None) -> list[str]:

@@ -221,7 +221,8 @@ def selection(study: Scores, resamples: int) -> list[Block]:
     if not criteria or not metrics:
         return [_left_out("no score, or no measure that could select a run, was taken of VAEs")]
     found = {metric: tables.selection(part, metric, criteria, resamples) for metric in metrics}
-    if found[metrics[0]]["chosen"].isna().all() or int(part.made.sum()) < 3:
+    few = int(part.made.sum()) < 3 or found[metrics[0]]["runs"].max() < tables.CHOSEN_FROM
+    if few or found[metrics[0]]["chosen"].isna().all():
         return [_left_out("there are less than three runs of VAEs to choose from")]
     how = (
         "Spearman's correlation of each criterion with the score, turned so that 1 means the criterion is right (↑: "

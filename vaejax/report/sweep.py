@@ -30,8 +30,13 @@ RANGE = np.linspace(-2, 2, 9)  # of a traversal, in standard deviations of the p
 
 
 def tidy(run: Run, by: str) -> pd.DataFrame:
-    """`results` with the columns that figures need: run, `by`, seed, metric, value."""
-    return run.results.merge(run.table[["run", by, "seed"]], on="run")
+    """`results` with the columns that figures need: run, `by`, seed, metric, value.
+
+    Values of runs that diverged are NaN: what was measured there is what they were before.
+    """
+    lost = run.results["run"].isin(run.table.loc[run.table["status"] == "diverged", "run"])
+    values = run.results["value"].mask(lost)
+    return run.results.assign(value=values).merge(run.table[["run", by, "seed"]], on="run")
 
 
 def median_runs(table: pd.DataFrame, by: str) -> dict[Any, int]:
