@@ -39,7 +39,7 @@ from vaejax.plots.codes import factor_curves, mutual_information_heatmap
 from vaejax.plots.traversals import traversal_gif, traversal_strip
 from vaejax.report import Block, Figure, Section, write
 from vaejax.report.sweep import median_runs
-from vaejax.storage.folder import attempt
+from vaejax.storage.folder import attempt, record
 from vaejax.storage.run import Run, load_run
 
 SHOWN = 32  # latents, at most
@@ -336,7 +336,9 @@ def save(folder: Path, drawings: dict[str, Drawing], gif: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, drawing in drawings.items():
         drawing.savefig(folder / f"{name}.png", dpi=192)
+        record(folder / f"{name}.png")
     (folder / "traversal.gif").write_bytes(gif)
+    record(folder / "traversal.gif")
 
 
 def described(run: Run, number: int) -> str:

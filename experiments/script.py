@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from experiments import stopping
 from vaejax.errors import InputError
-from vaejax.storage.folder import claim
+from vaejax.storage import folder as storage
 from vaejax.training.sweep import Progress
 
 Config = TypeVar("Config")
@@ -31,6 +31,7 @@ DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "
 FOLDERS = ("checkpoints", "figures", "groups", "code_prior")  # what a sweep's folder holds
 FILES = ("config.json", "runs.csv", "history.csv", "results.csv", "report.html")
 _claimed: list[Path] = []  # by the script that runs
+_holding = contextlib.ExitStack()  # those folders, until it ends
 
 
 def run(main: Callable[[Config], None], presets: dict[str, Config], description: str | None) -> None:
@@ -52,6 +53,8 @@ def run(main: Callable[[Config], None], presets: dict[str, Config], description:
     except BaseException:
         stopping.restore(before)
         raise
+    finally:
+        _holding.close()
     stopping.restore(before)
 
 
@@ -201,12 +204,12 @@ def check_place(out: Path) -> Path:
 
 
 def claimed(path: Path, settings: dict[str, Any], what: str, *, overwrite: bool) -> None:
-    """`claim` of the folder by this script, which says so where it goes on with what is there.
+    """The folder is this script's until it ends; it says so where it goes on with what is there.
 
     Raises:
       InputError: the folder is in use by something else, or can't be written.
     """
-    goes_on = claim(path, settings, overwrite=overwrite)
+    goes_on = _holding.enter_context(storage.claimed(path, settings, overwrite=overwrite))
     _claimed.append(path)
     if goes_on:
         print(f"continuing the unfinished {what} in {path}")

@@ -19,7 +19,7 @@ from vaejax.analysis.statistics import RESAMPLES, Estimate
 from vaejax.analysis.study import REFERENCE, Scores, method_name, metric_name, spread
 from vaejax.plots import study as plots
 from vaejax.report import Block, Code, Figure, Section, Table, Tabs, Text, write
-from vaejax.storage.folder import attempt
+from vaejax.storage.folder import attempt, record
 
 READ = "Dots: means; lines: 95 % bootstrap intervals over seeds."
 ANSWERS = 2  # findings at the top of the page
@@ -343,6 +343,7 @@ def _save(folder: Path, parts: Sequence[Section]) -> None:
         for index, (name, (_, drawing)) in enumerate(zip(names, drawn, strict=True)):
             number = f"_{names[:index].count(name) + 1}" if names.count(name) > 1 else ""
             drawing.savefig(folder / f"{name}{number}.png", dpi=160)
+            record(folder / f"{name}{number}.png")
             drawing.set_layout_engine("none")  # it stays as it is laid out now, for the page
 
 

@@ -20,7 +20,7 @@ from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Params
 from vaejax.metrics.measure import examples
 from vaejax.report import Block, Figure, Section, Table, Tabs, write
-from vaejax.storage.folder import attempt
+from vaejax.storage.folder import attempt, record
 from vaejax.storage.run import Run
 
 MEASURES = ("accuracy", "elbo", "reconstruction", "kl", "active_units", "squared_error", "mig")
@@ -100,6 +100,7 @@ def _save(folder: Path, drawings: Mapping[str, mpl.Figure]) -> None:
     folder.mkdir(exist_ok=True)
     for name, drawing in drawings.items():
         drawing.savefig(folder / f"{name}.png", dpi=160)
+        record(folder / f"{name}.png")
 
 
 def pictures(run: Run, table: pd.DataFrame, by: str, chosen: Mapping[Any, int]) -> dict[str, mpl.Figure]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MARKER, LOCK, OWNER = ".vaejax.json", ".lock", ".owner.json"
 FORMAT = 1  # of the folder; raised where an older vaejax could not read what is written
 FILES = ("config.json", "runs.csv", "history.csv", "results.csv", "report.html")
-FOLDERS = ("checkpoints", "figures", "groups")
+FOLDERS = ("checkpoints", "figures", "groups", "code_prior")
 BLOCK = re.compile(r"\d+-\d+-\d+")  # a folder of checkpoints
 DAMAGED = "damaged"  # where those that can't be used are put
 WORDS = {  # for what is only a checksum
@@ -322,7 +322,7 @@ def _clear(path: Path) -> None:
     """Deletes what sweeps wrote here, and the folders of theirs that are empty then."""
     for name in _read_marker(path)["files"]:
         (path / name).unlink(missing_ok=True)
-    for inner in sorted((path / "groups").glob("*/")):
+    for inner in sorted([*path.glob("groups/*/"), *path.glob("code_prior/*/")]):
         if is_marked(inner):
             with held(inner):
                 _clear(inner)
