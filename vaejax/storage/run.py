@@ -59,7 +59,9 @@ def load_run(path: str | Path) -> Run:
     config = folder.read_config(path)
     try:
         shape = tuple(config["shape"])
-        model = {name: tuple(value) if isinstance(value, list) else value for name, value in config["model"].items()}
+        model: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in config["model"].items()
+        }
         method = build(shape=shape, **model)
         table = pd.read_csv(path / "runs.csv")
         history = pd.read_csv(path / "history.csv")

@@ -19,10 +19,11 @@ from jaxtyping import Int
 
 from vaejax.data.source import Data, Source, Streamed, example, stored_labels
 from vaejax.distributions.conditions import check_classes
-from vaejax.errors import InputError, check_sizes, choose
-from vaejax.method import Batch, Hyper, Method, Metrics, State
+from vaejax.errors import check_sizes, choose
+from vaejax.method import Hyper, Method, Metrics, State
 from vaejax.storage.ledger import Keeper, Ledger, Means
 from vaejax.training import step as train
+from vaejax.training.contract import check_method, check_runs
 from vaejax.training.runs import Result, Runs
 from vaejax.training.strategy import over_runs, pad, place, plan, split_batches
 
@@ -126,7 +127,8 @@ def fit(
     check_sizes(steps=steps, batch_size=batch_size, chunk=chunk)
     rounding = choose(PRECISIONS, precision, "precision")
     one = example(source)
-    check_shapes(method, one)
+    reported = check_method(method, one)
+    check_runs(method, runs)
     if not isinstance(source, Streamed):
         check_classes(method, stored_labels(source.data))
     layout = plan(method, one, runs.count, batch_size, chunk=chunk, mesh=mesh)
@@ -136,7 +138,7 @@ def fit(
     template = pad(runs, layout.group)
     like: State = _init.eval_shape(method, sample, layout.mesh, template, data)
     ends = segments(steps, source.window // batch_size if isinstance(source, Streamed) else LONGEST_SEGMENT)
-    ledger, keeper, begun = Ledger(runs.count, ends, metric_names(method, one), like), None, {}
+    ledger, keeper, begun = Ledger(runs.count, ends, reported, like), None, {}
     if workdir is not None:
         table = runs.table()
         claimed = {"steps": steps, "batch_size": batch_size, "precision": precision, "source": source.name}
@@ -214,37 +216,3 @@ def _windows(
 
 def _stack(trees: list[Tree]) -> Tree:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
-@cache  # traced once
-def metric_names(method: Method, batch: Batch) -> tuple[str, ...]:
-    """What the loss reports; `batch` is what `vaejax.data.example` gives.
-
-    From the loss alone, without its gradient: tracing a whole step would take a fifth of the time of a warm start.
-    """
-
-    def reported(hyper, key, batch):
-        return method.loss(method.init(key, batch), hyper, batch, key, jnp.zeros((), jnp.int32))[1]
-
-    hyper = jax.tree.map(jnp.float32, method.hyper)
-    return tuple(jax.eval_shape(reported, hyper, jax.random.key(0), batch))
-
-
-@cache  # traced once
-def check_shapes(method: Method, batch: Batch) -> None:
-    """Traces one image through the method, without computing anything.
-
-    Args:
-      batch: what `vaejax.data.example` gives.
-
-    Raises:
-      InputError: the method's images have another shape than these.
-    """
-
-    def reconstructed(key, batch):
-        params = method.init(key, batch)
-        return method.decode(params, method.encode(params, batch).mean).mean
-
-    made, shape = jax.eval_shape(reconstructed, jax.random.key(0), batch).shape[1:], batch.x.shape[1:]
-    if made != shape:
-        raise InputError(f"the decoder makes images of shape {made}, but those of the source have {shape}")
