@@ -19,7 +19,7 @@ from vaejax.data.source import stored_labels
 from vaejax.distributions.conditions import check_classes
 from vaejax.errors import InputError, choose, shortened
 from vaejax.method import Batch, Method
-from vaejax.training.sweep import check_shapes
+from vaejax.training.contract import check_method
 
 Config = TypeVar("Config")
 MOST_RUNS = 1_000_000
@@ -50,7 +50,7 @@ def field(name: str, value: Any, hint: Any) -> Any:
         return None
     kind = kinds[0]
     if get_origin(kind) is Literal:
-        return choose(dict(zip(get_args(kind), get_args(kind), strict=True)), value, name)
+        return choose(dict(zip(get_args(kind), get_args(kind), strict=True)), value, name)  # pyright: ignore[reportArgumentType]
     if get_origin(kind) is tuple:
         if not isinstance(value, tuple | list | np.ndarray):
             raise InputError(f"{name} takes several values in a tuple, not {shortened(value)}")
@@ -130,7 +130,7 @@ def check_training(
     images = " x ".join(map(str, train.shape))
     with one_line(f"this method can't be trained with this network and these options on images of {images}"):
         for source in (train, test):
-            check_shapes(method, example(source))
+            check_method(method, example(source))
             if not isinstance(source, Streamed):
                 check_classes(method, stored_labels(source.data))
         parameters = _traced(method, example(train))

@@ -12,7 +12,7 @@ from vaejax import Batch, InputError, build, code_prior, sample_codes, train
 from vaejax.apply import generate_codes
 from vaejax.data import arrays, code_grids, example, load
 from vaejax.data.source import examples
-from vaejax.training.sweep import check_shapes
+from vaejax.training.contract import check_method
 
 O0 = {"xla_backend_optimization_level": 0}
 RNG = np.random.default_rng(0)
@@ -168,7 +168,7 @@ def test_from_images_to_codes_to_images(name, network, shape):
 
     codes = 6 if name == "vq_vae" else 27
     over = prior(codes, shape, 1)
-    check_shapes(over, example(grids))  # as `fit` does
+    check_method(over, example(grids))  # as `fit` does
     init = jax.jit(lambda: over.init(jax.random.key(0), grids.at(grids.data, jnp.arange(2))), compiler_options=O0)
     weights = init()
     images = generate_codes(method, params, over, weights, jax.random.key(5), batch)

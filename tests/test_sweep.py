@@ -73,7 +73,7 @@ def test_grid_is_every_combination_with_seeds_fastest():
     ("arguments", "axes", "message"),
     [
         ((2,), {"bta": [1]}, "unknown hyperparameter 'bta'; did you mean 'beta'"),
-        ((2,), {"beta": [1, -1]}, r"beta has to be .* not negative, not \[1.0, -1.0\]"),
+        ((2,), {"beta": [1, -1]}, r"beta has to be .* not negative, not \[1, -1\]"),
         ((2,), {"beta": [np.nan]}, "beta has to be a finite number"),
         ((2,), {"learning_rate": np.inf}, "learning_rate has to be a finite number"),
         ((0,), {"beta": [1]}, "at least one seed"),
@@ -178,10 +178,12 @@ def test_new_hyperparameters_seeds_and_numbers_of_runs_compile_nothing(mapped):
 
 
 def test_runs_of_one_seed_share_weights_data_and_noise():
-    same_twice = quick(grid(METHOD.hyper, [3, 3], beta=[4, 4]))
+    four = grid(METHOD.hyper, 2, beta=[4, 5])
+    four = four._replace(hyper=four.hyper._replace(beta=np.full(4, 4, np.float32)), seeds=np.full(4, 3, np.int32))
+    same_twice = quick(four)
     for leaf in jax.tree.leaves(same_twice.params):
         assert (np.asarray(leaf) == np.asarray(leaf)[:1]).all()
-    own = quick(grid(METHOD.hyper, [3, 3], common_random_numbers=False, beta=[4, 4]))
+    own = quick(four._replace(streams=np.arange(4, dtype=np.int32)))
     assert len(set(own.history["loss"][:, 0].tolist())) == 4
 
 

@@ -1,6 +1,7 @@
 """The one interface: a method is data and pure functions; everything else is written against these types."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -42,7 +43,24 @@ class Distribution(Protocol):
 class Network(Protocol):
     """An encoder or a decoder: pure functions, such as those of a Linen module.
 
-    It makes as many arrays as a distribution has `parameters`: [B, latents] from images, or [B, H, W, C] from codes.
+    It makes a tuple of as many arrays as a distribution has `parameters`: [B, latents] from images, or [B, H, W, C]
+    from codes. All that it learns is in its parameters: no batch norm, whose averages are state beside them.
+
+    `nn.Dropout` in a Linen module is on in every loss, which has a key for it, and off in `encode`, `decode` and
+    `init`; one that is made with `deterministic=True` is always off. Other layers that behave differently in training
+    are told by an argument `deterministic` (or `train`, or `training`) of the module's `__call__`, where it has one,
+    or by a field of that name, and find the key under `rngs={"dropout": key}`.
+
+        class Encoder(nn.Module):
+            @nn.compact
+            def __call__(self, x, parameters):
+                h = nn.Dropout(0.1)(nn.relu(nn.Dense(200)(x.reshape(len(x), -1))))
+                return tuple(nn.Dense(10)(h) for _ in range(parameters))
+
+        method = vaejax.vae(Encoder(), Decoder())
+
+    A loss of one's own that calls the `encode` and `decode` of such a method does it with `live(params, key)`, see
+    `vaejax.networks.calls`.
     """
 
     def init(self, key: Any, inputs: Any, parameters: Any, /) -> Any:
@@ -74,6 +92,16 @@ class MeanOverExamples(NamedTuple):
         return self.loss(params, hyper, batch, key, step)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recipe:
+    """What made a method: a function of a module, called with these, gave these fields. Equal only to itself."""
+
+    call: Callable[..., "Method"]
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+    made: tuple[Any, ...]
+
+
 class Method(NamedTuple):
     """A way to train and use an autoencoder, as pure functions over a pytree of parameters.
 
@@ -88,6 +116,7 @@ class Method(NamedTuple):
         A conditional method reads its condition in the batch, others only how many there are. None without a prior.
       classes: labels that it reads are below this; None if it reads none.
       unlabelled: whether it also learns from images without a label, which is -1.
+      recipe: how it was made, by which it is pickled: functions within functions can't be. Nothing else reads it.
     """
 
     hyper: Hyper
@@ -99,6 +128,24 @@ class Method(NamedTuple):
     prior: Callable[[Params, Batch], Any] | None = None
     classes: int | None = None
     unlabelled: bool = False
+    recipe: Recipe | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As the call that made it, and what was replaced since."""
+        if self.recipe is None:
+            return Method, tuple(self)
+        pairs = zip(self._fields, self, self.recipe.made, strict=False)
+        replaced = {name: value for name, value, was in pairs if value is not was}
+        return _made_again, (self.recipe.call, self.recipe.arguments, dict(self.recipe.keywords), replaced)
+
+    def made_by(self, call: Callable[..., "Method"], *arguments: Any, **keywords: Any) -> "Method":
+        """It, with this call for its recipe."""
+        return self._replace(recipe=Recipe(call, arguments, keywords, tuple(self)[:-1]))
+
+
+def _made_again(call: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], replaced: dict[str, Any]) -> Method:
+    made = call(*arguments, **keywords)
+    return made._replace(**replaced) if replaced else made
 
 
 class State(NamedTuple):

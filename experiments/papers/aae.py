@@ -70,7 +70,7 @@ def built(setting: Setting, name: str, train: Source) -> Method:
     """The method of this name."""
     layers = (16, 16) if setting.quick else LAYERS
     adversary = {"discriminator_width": 16 if setting.quick else DISCRIMINATOR}
-    structure = adversary if name == "adversarial_autoencoder" else {}
+    structure: dict[str, Any] = adversary if name == "adversarial_autoencoder" else {}
     return build(name, train.shape, "mlp_relu", latents=LATENTS, width=layers, **structure)
 
 

@@ -7,6 +7,7 @@ families of Gaussian likelihoods for pixels. Those that end where pixels do are 
 
 import dataclasses
 import math
+import numbers
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ from jaxtyping import Array, Float, Key
 from vaejax.distributions.pixels import Categorical as Categorical
 from vaejax.distributions.pixels import ContinuousBernoulli, LogisticMixture, PixelLevels
 from vaejax.distributions.pixels import DiscretizedLogistic as DiscretizedLogistic
-from vaejax.errors import InputError
+from vaejax.errors import InputError, shortened
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -135,8 +136,10 @@ class FixedGaussian:
     parameters = 1
 
     def __post_init__(self):
-        if not 0 < self.scale < math.inf:
-            raise InputError(f"the scale of a Gaussian likelihood has to be a positive number, not {self.scale}")
+        if not _is_positive(self.scale):
+            raise InputError(
+                f"a Gaussian likelihood needs a scale that is a positive number, not {shortened(self.scale)}"
+            )
 
     def __call__(self, mean: Float[Array, "*shape"]) -> Gaussian:
         return Gaussian(mean, jnp.full_like(mean, 2 * math.log(self.scale)))
@@ -157,12 +160,16 @@ class LearnedGaussian:
     parameters = 2
 
     def __post_init__(self):
-        if not 0 < self.floor < math.inf:
-            raise InputError(f"the smallest scale of a Gaussian likelihood has to be positive, not {self.floor}")
+        if not _is_positive(self.floor):
+            raise InputError(f"the smallest scale of a Gaussian has to be positive, not {shortened(self.floor)}")
 
     def __call__(self, mean: Float[Array, "*shape"], raw: Float[Array, "*shape"]) -> Gaussian:
         log_floor = math.log(self.floor)
         return Gaussian(mean, 2 * (log_floor + jax.nn.softplus(raw - log_floor)))
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 < float(value) < math.inf
 
 
 LIKELIHOODS: dict[str, Family] = {

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.errors import InputError
+from vaejax.errors import LARGEST, InputError, check_sizes
 
 LEVELS = 256  # of 8-bit images
 SMALL = 0.5  # below it, six digits and more come from five terms of a series, and above it from closed forms
@@ -168,6 +168,7 @@ class LogisticMixture:
     components: int = 5
 
     def __post_init__(self):
+        check_sizes(-LARGEST, components=self.components)
         if self.components < 1:
             raise InputError(f"a mixture of logistics needs at least 1 component, not {self.components}")
 
@@ -195,6 +196,7 @@ class PixelLevels:
     levels: int = LEVELS
 
     def __post_init__(self):
+        check_sizes(-LARGEST, levels=self.levels)
         if self.levels < 2:
             raise InputError(f"pixels have at least 2 levels, black and white, not {self.levels}")
 

@@ -1,8 +1,7 @@
 """One file per method, the table from a method's name to its constructor, and `build` from names alone."""
 
-import inspect
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from vaejax.distributions.basic import LIKELIHOODS
@@ -27,6 +26,7 @@ from vaejax.methods.info_vae import info_vae
 from vaejax.methods.iwae import iwae
 from vaejax.methods.k_sparse_autoencoder import k_sparse_autoencoder
 from vaejax.methods.kl_sparse_autoencoder import kl_sparse_autoencoder
+from vaejax.methods.parts.constructor import fitting, options_of
 from vaejax.methods.sparse_autoencoder import sparse_autoencoder
 from vaejax.methods.stacked_autoencoder import stacked_autoencoder
 from vaejax.methods.stacked_classifier import stacked_classifier
@@ -34,7 +34,9 @@ from vaejax.methods.vae import vae
 from vaejax.methods.vamp_vae import vamp_vae
 from vaejax.methods.vq_vae import vq_vae
 from vaejax.methods.wae_mmd import wae_mmd
+from vaejax.networks import NETWORKS, Width, sizes_of_network
 from vaejax.networks import network as build_network
+from vaejax.networks.sizes import Shape
 
 METHODS: dict[str, Callable[..., Method]] = {
     "vae": vae,
@@ -71,6 +73,8 @@ NETWORK_OF: dict[str, str] = {  # methods that need a network of their own
     "fsq_vae": "residual",
     "hierarchical_vae": "hierarchical",
 }
+ALONE = {"residual": ("vq_vae", "fsq_vae"), "hierarchical": ("hierarchical_vae",)}  # networks for these methods only
+KEPT = 128  # methods, so that the same names give the same object; each holds what was compiled for it
 
 __all__ = [
     "METHODS", "adversarial_autoencoder", "annealed_beta", "annealed_capacity", "autoencoder", "beta_tcvae",
@@ -81,17 +85,18 @@ __all__ = [
 ]  # fmt: skip
 
 
-@cache
 def build(
     method: str,
-    shape: tuple[int, int, int],
+    shape: Shape,
     network: str | None = None,
     latents: int = 10,
-    width: int | tuple[int, ...] | None = None,
+    width: Width = None,
     likelihood: str = "bernoulli",
     **structure: Any,
 ) -> Method:
     """The method of this name for images of this shape. Equal arguments give the same object, so nothing recompiles.
+
+    It can be pickled, and is the same object again where it is unpickled.
 
     Args:
       network: one of `vaejax.networks.NETWORKS`; the method's own, or `conv`, if not given.
@@ -99,18 +104,33 @@ def build(
         `corruption` for `denoising_autoencoder`; see there.
 
     Raises:
-      InputError: an unknown method, network or likelihood, a network that can't take the shape, or an option that the
-        method doesn't take.
+      InputError: an unknown method, network or likelihood, a network that the method or the shape can't have, or an
+        option that the method doesn't take or that is of another type.
     """
-    make = choose(METHODS, method, "method")
-    family = choose(LIKELIHOODS, likelihood, "likelihood")
-    options = structure_of(method)
+    options = options_of(choose(METHODS, method, "method"))
     for name in structure:
         if name not in options:
             takes = f"its options are: {', '.join(options)}" if options else "it has no options of its own"
             raise InputError(f"the method {method!r} takes no {name!r}; {takes}")
-    network = network or NETWORK_OF.get(method, "conv")
-    return make(*build_network(network, shape, latents, width), family, **structure)
+    structure = {name: fitting(name, value, options[name]) for name, value in sorted(structure.items())}
+    choose(LIKELIHOODS, likelihood, "likelihood")
+    network = NETWORK_OF.get(method, "conv") if network is None else network
+    choose(NETWORKS, network, "network")
+    if method not in ALONE.get(network, (method,)):
+        raise InputError(
+            f"the network {network!r} is for the method {' or '.join(ALONE[network])} alone; for {method} choose "
+            f"{NETWORK_OF.get(method, 'conv')!r} or another one"
+        )
+    return _built(method, *sizes_of_network(shape, latents, width), network, likelihood, **structure)
+
+
+@lru_cache(maxsize=KEPT)
+def _built(
+    method: str, shape: Shape, latents: int, width: Width, network: str, likelihood: str, **structure: Any
+) -> Method:
+    networks = build_network(network, shape, latents, width)
+    made = METHODS[method](*networks, LIKELIHOODS[likelihood], **structure)
+    return made.made_by(build, method, shape, network, latents, width, likelihood, **structure)
 
 
 def structure_of(method: str) -> tuple[str, ...]:
@@ -119,4 +139,4 @@ def structure_of(method: str) -> tuple[str, ...]:
     Raises:
       InputError: an unknown method.
     """
-    return tuple(inspect.signature(choose(METHODS, method, "method")).parameters)[3:]
+    return tuple(options_of(choose(METHODS, method, "method")))

@@ -37,7 +37,9 @@ from vaejax.distributions.conditions import one_hot
 from vaejax.distributions.priors import ring, swiss_roll
 from vaejax.errors import InputError, choose
 from vaejax.method import Batch, Method, Network, Params
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import POSTERIORS, encoder_decoder
+from vaejax.networks.calls import live
 from vaejax.networks.discriminator import Discriminator
 from vaejax.objectives import reconstruction, telling_apart
 
@@ -55,6 +57,7 @@ class Hyper(NamedTuple):
     discriminator_learning_rate: float = 1e-4
 
 
+@constructor
 def adversarial_autoencoder(
     encoder: Network,
     decoder: Network,
@@ -111,6 +114,7 @@ def adversarial_autoencoder(
 
     def loss(params, hyper, batch, key, step):
         del step
+        params = live(params, key)
 
         def judge(params: Params, z: jax.Array) -> Any:
             return discriminator.apply(params, shown(z, batch))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import MeanOverExamples, Method, Network
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.parts.schedules import anneal
 from vaejax.methods.vae import vae
@@ -27,6 +28,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def annealed_beta(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A VAE of these networks with a KL warm-up; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
     base = vae(encoder, decoder, likelihood)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import Method, Network
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.parts.schedules import anneal
 from vaejax.methods.vae import vae
@@ -28,6 +29,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def annealed_capacity(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A VAE whose KL follows C; metrics: `loss`, `reconstruction`, `kl` and `capacity` (C), in nats per image."""
     base = vae(encoder, decoder, likelihood)

@@ -12,7 +12,9 @@ import optax
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.method import MeanOverExamples, Method, Network
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
+from vaejax.networks.calls import live
 from vaejax.objectives import reconstruction
 
 
@@ -22,6 +24,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A deterministic autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per image."""
 
@@ -29,7 +32,8 @@ def autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoul
 
     @MeanOverExamples
     def loss(params, hyper, batch, key, step):
-        del hyper, key, step
+        del hyper, step
+        params = live(params, key)
         loss = reconstruction(decode(params, encode(params, batch).mean), batch.x).mean()
         return loss, {"loss": loss, "reconstruction": loss}
 

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
 from vaejax.method import Method, Network
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.vae import vae
 from vaejax.objectives import LOG_WEIGHTS, total_correlation
@@ -35,6 +36,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def beta_tcvae(
     encoder: Network,
     decoder: Network,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import MeanOverExamples, Method, Network
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.vae import vae
 
@@ -21,6 +22,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def beta_vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A beta-VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
     base = vae(encoder, decoder, likelihood)

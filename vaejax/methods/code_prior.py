@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, Int, Key
 from vaejax.distributions.basic import Delta
 from vaejax.errors import InputError
 from vaejax.method import Batch, MeanOverExamples, Method, Params
+from vaejax.methods.parts.constructor import constructor
 from vaejax.networks.causal import Causal
 
 COLDEST = 1e-6  # the temperature that stands for 0: the most likely code each time
@@ -111,6 +112,7 @@ class Autoregressive:
         return grids, logits.swapaxes(0, 1).reshape(*self.like.shape, -1)
 
 
+@constructor
 def code_prior(codes: int, grid: tuple[int, int], width: int = 128, depth: int = 4, heads: int = 4) -> Method:
     """A prior over grids of codes; metric: `loss`, in nats per grid.
 
@@ -122,7 +124,7 @@ def code_prior(codes: int, grid: tuple[int, int], width: int = 128, depth: int =
     Raises:
       InputError: less than 2 codes, less than 1 of anything else, a width that the heads can't share equally.
     """
-    if codes < 2 or min(*grid, width, depth, heads) < 1 or width % heads:
+    if codes < 2 or len(grid) != 2 or min(*grid, width, depth, heads) < 1 or width % heads:
         raise InputError(
             f"a prior needs at least 2 codes, a grid, and a width that its heads can share equally; not {codes} codes, "
             f"grid {grid}, width {width}, depth {depth}, {heads} heads"

@@ -38,8 +38,10 @@ from vaejax.distributions.basic import Bernoulli, Family, Gaussian, StandardNorm
 from vaejax.distributions.conditions import Conditioned, Masked, one_hot
 from vaejax.errors import InputError, choose
 from vaejax.method import Batch, Distribution, MeanOverExamples, Method, Network, Params
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.parts.encoder_decoder import EncoderDecoder
+from vaejax.networks.calls import DROPOUT, check_vectors, outputs, started
 from vaejax.networks.plane import Plane
 
 Image = Float[Array, "B H W C"]
@@ -67,6 +69,7 @@ class Condition(NamedTuple):
     hidden: bool
 
 
+@constructor
 def conditional_vae(
     encoder: Network,
     decoder: Network,
@@ -98,39 +101,43 @@ def conditional_vae(
     def image(batch: Batch, blank: bool) -> Image:
         return given.known(batch.x) if blank else batch.x
 
-    def start(key: jax.Array, batch: Batch, blank: bool) -> Params:
+    def start(half: str, key: jax.Array, batch: Batch, blank: bool) -> Params:
         """The parameters of an encoder of the image, or of the condition alone (`blank`)."""
         x, network_key, plane_key = image(batch, blank), *jax.random.split(key)
         if not given.hidden:
-            return {"network": encoder.init(network_key, x, Gaussian.parameters)}
+            return {"network": started(half, encoder, network_key, x, Gaussian.parameters)}
         vector = given.vector(batch)
         params = plane.init(plane_key, x, vector)
-        seen = plane.apply(params, x, vector)
-        return {"network": encoder.init(network_key, seen, Gaussian.parameters), "plane": params}
+        seen: Any = plane.apply(params, x, vector)
+        return {"network": started(half, encoder, network_key, seen, Gaussian.parameters), "plane": params}
 
-    def gaussian(params: Params, batch: Batch, blank: bool) -> Gaussian:
+    def gaussian(half: str, params: Params, batch: Batch, blank: bool) -> Gaussian:
         x: Any = image(batch, blank)
-        x = plane.apply(params["plane"], x, given.vector(batch)) if given.hidden else x
-        return Gaussian(*encoder.apply(params["network"], x, Gaussian.parameters))
+        x = plane.apply(params[half]["plane"], x, given.vector(batch)) if given.hidden else x
+        key = params.get(DROPOUT)
+        found = Gaussian(*outputs(half, encoder, params[half]["network"], x, Gaussian.parameters, key))
+        check_vectors("encoder", found.mean)
+        return found
 
     def init(key, batch):
         keys = jax.random.split(key, 3)
-        params = {"encoder": start(keys[0], batch, blank=False)}
+        params = {"encoder": start("encoder", keys[0], batch, blank=False)}
         latents = encode(params, batch).mean
-        params["decoder"] = decoder.init(keys[1], latents, likelihood.parameters)
-        return {**params, "prior": start(keys[2], batch, blank=True)} if learned else params
+        params["decoder"] = started("decoder", decoder, keys[1], latents, likelihood.parameters)
+        return {**params, "prior": start("prior", keys[2], batch, blank=True)} if learned else params
 
     def encode(params, batch):
-        return Conditioned(gaussian(params["encoder"], batch, blank=False), given.vector(batch))
+        return Conditioned(gaussian("encoder", params, batch, blank=False), given.vector(batch))
 
     def decode(params, latents):
-        arrays = decoder.apply(params["decoder"], latents, likelihood.parameters)
+        key = params.get(DROPOUT)
+        arrays = outputs("decoder", decoder, params["decoder"], latents, likelihood.parameters, key)
         return given.complete(likelihood(*arrays), latents)
 
     def prior_of(params, batch):
         vector = given.vector(batch)
         if learned:
-            return Conditioned(gaussian(params["prior"], batch, blank=True), vector)
+            return Conditioned(gaussian("prior", params, batch, blank=True), vector)
         z = jax.eval_shape(encode, params, batch).base.mean
         return Conditioned(StandardNormal(jnp.zeros(z.shape, z.dtype)), vector)
 
@@ -159,9 +166,9 @@ def _label(classes: int | None, attributes: Any) -> Condition:
     return _hidden(lambda batch: one_hot(batch.label, classes))
 
 
-def _factors(classes: int | None, attributes: int | tuple[int, ...] | None) -> Condition:
+def _factors(classes: int | None, attributes: tuple[int, ...] | None) -> Condition:
     _without("factors", classes=classes)
-    sizes = (attributes,) if isinstance(attributes, int) else tuple(attributes or ())
+    sizes = attributes or ()
     if not sizes or min(sizes) < 1:
         raise InputError(
             f"the condition 'factors' has to know how many values each of them has, as in attributes=3,6,40,32,32, not "

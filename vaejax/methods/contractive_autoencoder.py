@@ -30,6 +30,8 @@ from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
+from vaejax.methods.parts.constructor import constructor
+from vaejax.networks.calls import live
 from vaejax.objectives import reconstruction
 
 
@@ -40,6 +42,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def contractive_autoencoder(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, estimator: str = "exact", probes: int = 1
 ) -> Method:
@@ -59,6 +62,7 @@ def contractive_autoencoder(
 
     def loss(params, hyper, batch, key, step):
         del step
+        params = live(params, key)
         z, pull = jax.vjp(lambda x: base.encode(params, batch._replace(x=x)).mean, batch.x)
         distortion = reconstruction(base.decode(params, z), batch.x)
         contraction = squared_rows(pull, rows(key, z))

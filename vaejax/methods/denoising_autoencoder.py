@@ -21,7 +21,9 @@ from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import choose
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.corruptions import CORRUPTIONS, dropout
+from vaejax.networks.calls import live
 from vaejax.objectives import reconstruction
 
 
@@ -32,6 +34,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def denoising_autoencoder(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, corruption: str = "masking"
 ) -> Method:
@@ -50,6 +53,7 @@ def denoising_autoencoder(
     @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del step
+        params = live(params, key)
         seen = batch if of_codes else batch._replace(x=spoil(key, batch.x, hyper.level))
         z = base.encode(params, seen).mean
         z = spoil(key, z, hyper.level) if of_codes else z

@@ -22,9 +22,11 @@ import jax
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
 from vaejax.method import MeanOverExamples, Method, Network
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.corruptions import CORRUPTIONS
 from vaejax.methods.parts.elbo import Terms, distortions
 from vaejax.methods.vae import vae
+from vaejax.networks.calls import live
 from vaejax.objectives import iwae_bound, rate, reconstruction, total_log_prob
 
 
@@ -35,6 +37,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def denoising_vae(
     encoder: Network,
     decoder: Network,
@@ -63,6 +66,7 @@ def denoising_vae(
     @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del step
+        params = live(params, key)
         seen = batch._replace(x=spoil(jax.random.fold_in(key, 1), batch.x, hyper.level))
         posterior, prior = base.encode(params, seen), prior_of(params, batch)
         if samples == 1:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import Method, Network
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.vae import vae
 from vaejax.objectives import covariance, dip_penalty
@@ -27,6 +28,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def dip_vae_i(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A DIP-VAE-I of these networks.
 

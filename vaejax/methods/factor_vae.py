@@ -23,6 +23,7 @@ import optax
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError
 from vaejax.method import Method, Network, Params
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.vae import vae
 from vaejax.networks.discriminator import Discriminator
@@ -39,6 +40,7 @@ class Hyper(NamedTuple):
     discriminator_learning_rate: float = 1e-4
 
 
+@constructor
 def factor_vae(
     encoder: Network,
     decoder: Network,

@@ -26,7 +26,9 @@ from jaxtyping import Array, Float
 from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
 from vaejax.method import Method, Network
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
+from vaejax.networks.calls import live
 from vaejax.networks.quantizer import (
     Codes,
     UniformCodes,
@@ -38,6 +40,7 @@ from vaejax.networks.quantizer import (
 )
 from vaejax.objectives import reconstruction
 
+MOST = 2**24  # codes: how far float32 counts
 LEAST = 1e-6  # added to the variance of what the encoder gives
 EPSILON = 1e-5  # of Adam: what normalisation takes out again has no gradient but rounding, which should not move it
 GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "scale": "scale"}
@@ -50,6 +53,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def fsq_vae(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, levels: tuple[int, ...] = (8, 5, 5, 5)
 ) -> Method:
@@ -63,12 +67,13 @@ def fsq_vae(
       levels: L, one for each of the D latents.
 
     Raises:
-      InputError: less than 3 levels; from `init`, another number of latents than of levels.
+      InputError: less than 3 levels, or more than 2^24 codes; from `init`, another number of latents than of levels.
     """
-    levels = tuple(levels) if isinstance(levels, (tuple, list)) else (levels,)
     if not levels or min(levels) < 3:
         raise InputError(f"every latent needs at least 3 levels, not {levels}")
-    base = encoder_decoder(encoder, decoder, Delta, likelihood)
+    if math.prod(levels) > MOST:
+        raise InputError(f"levels {levels} make {math.prod(levels):,} codes; {MOST:,} can be counted")
+    base = encoder_decoder(encoder, decoder, Delta, likelihood, grids=True)
 
     def init(key, batch):
         params = base.init(key, batch)
@@ -82,7 +87,8 @@ def fsq_vae(
         return Codes(found, scalar_indices(found, levels))
 
     def loss(params, hyper, batch, key, step):
-        del hyper, key, step
+        del hyper, step
+        params = live(params, key)
         z = base.encode(params, batch).mean
         scale = statistics(z)
         found = finite_scalars(normalised(z, scale), levels)

@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, Key
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian
 from vaejax.errors import InputError
 from vaejax.method import Method, Network, Params
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.optimizers import skip_above
 from vaejax.methods.parts.schedules import anneal
 from vaejax.networks.hierarchical import BottomUp, Picked, TopDown, Walk, check_levels, given, read_levels
@@ -105,6 +106,7 @@ def split(z: Float[Array, "B total"], blocks: tuple[Gaussian, ...]) -> list[Floa
     return [part.reshape(block.mean.shape) for part, block in zip(jnp.split(z, ends, axis=1), blocks, strict=True)]
 
 
+@constructor
 def hierarchical_vae(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, blocks: str | None = None
 ) -> Method:

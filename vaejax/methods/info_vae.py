@@ -18,6 +18,7 @@ import jax
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import Method, Network
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.vae import vae
 from vaejax.objectives import maximum_mean_discrepancy
@@ -31,6 +32,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def info_vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """An InfoVAE of these networks; metrics: `loss`, `reconstruction` and `kl` in nats per image, and `mmd`."""
     base = vae(encoder, decoder, likelihood)

@@ -29,15 +29,18 @@ from jaxtyping import Array, Float
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
 from vaejax.method import Batch, MeanOverExamples, Method, Network, Params
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import distortions
 from vaejax.methods.vae import vae
+from vaejax.networks.calls import live
 from vaejax.objectives import iwae_bound, total_log_prob
 
-# (params, z: [K, B, ...], (posterior, batch)) -> log w and -log p(x | z), [K, B] each
+# (params, z: [K, B, ...], (posterior, batch, key)) -> log w and -log p(x | z), [K, B] each
 Terms = tuple[Float[Array, "K B"], Float[Array, "K B"]]
 Weigh = Callable[[Params, Array, Any], Terms]
 
 
+@constructor
 def iwae(
     encoder: Network,
     decoder: Network,
@@ -62,8 +65,9 @@ def iwae(
     weigh = choose(ESTIMATORS, estimator, "estimator")
     base = vae(encoder, decoder, likelihood)
 
-    def terms_at(params: Params, z: Array, given: tuple[Any, Batch]) -> Terms:
-        posterior, batch = given
+    def terms_at(params: Params, z: Array, given: tuple[Any, Batch, jax.Array]) -> Terms:
+        posterior, batch, key = given
+        params = live(params, key)
         assert base.prior is not None
         prior = base.prior(params, batch)
         distortion = distortions(base, params, z, batch.x)
@@ -73,9 +77,9 @@ def iwae(
     @MeanOverExamples
     def loss(params, hyper, batch, key, step):
         del hyper, step
-        posterior = base.encode(params, batch)
+        posterior = base.encode(live(params, key), batch)
         z = jax.vmap(posterior.sample)(jax.random.split(key, samples))
-        log_weights, distortion = weigh(terms_at, params, z, (posterior, batch))
+        log_weights, distortion = weigh(terms_at, params, z, (posterior, batch, key))
         loss = -iwae_bound(log_weights).mean()
         shares = jax.lax.stop_gradient(jax.nn.softmax(log_weights, axis=0))
         distortion = distortion.mean()

@@ -20,6 +20,8 @@ from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
 from vaejax.method import Batch, MeanOverExamples, Method, Network, Params
 from vaejax.methods.autoencoder import autoencoder
+from vaejax.methods.parts.constructor import constructor
+from vaejax.networks.calls import live
 from vaejax.objectives import reconstruction
 
 
@@ -29,6 +31,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def k_sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli, k: int = 3) -> Method:
     """A k-sparse autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per image.
 
@@ -52,7 +55,8 @@ def k_sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family 
 
     @MeanOverExamples
     def loss(params, hyper, batch, key, step):
-        del hyper, key, step
+        del hyper, step
+        params = live(params, key)
         loss = reconstruction(base.decode(params, encode(params, batch).mean), batch.x).mean()
         return loss, {"loss": loss, "reconstruction": loss}
 

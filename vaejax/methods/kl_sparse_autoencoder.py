@@ -21,6 +21,8 @@ from jaxtyping import Array, Float
 from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.method import Batch, Method, Network, Params
 from vaejax.methods.autoencoder import autoencoder
+from vaejax.methods.parts.constructor import constructor
+from vaejax.networks.calls import live
 from vaejax.objectives import reconstruction
 
 
@@ -32,6 +34,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def kl_sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A sparse autoencoder of these networks, with codes in (0, 1).
 
@@ -44,7 +47,8 @@ def kl_sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family
         return Delta(jax.nn.sigmoid(base.encode(params, batch).mean))
 
     def loss(params, hyper, batch, key, step):
-        del key, step
+        del step
+        params = live(params, key)
         logits = base.encode(params, batch).mean
         z = jax.nn.sigmoid(logits)
         distortion = reconstruction(base.decode(params, z), batch.x).mean()

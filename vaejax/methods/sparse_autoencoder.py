@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
+from vaejax.methods.parts.constructor import constructor
+from vaejax.networks.calls import live
 from vaejax.objectives import reconstruction
 
 
@@ -24,6 +26,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A sparse autoencoder of these networks.
 
@@ -33,7 +36,8 @@ def sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family = 
 
     @MeanOverExamples
     def loss(params, hyper, batch, key, step):
-        del key, step
+        del step
+        params = live(params, key)
         z = base.encode(params, batch).mean
         distortion = reconstruction(base.decode(params, z), batch.x)
         size = jnp.abs(z).sum(axis=-1)

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.schedules import stage
 from vaejax.methods.parts.stacked import layer_groups, layer_loss, optimizer_in_stages, stack_of
 
@@ -41,6 +42,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def stacked_autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A stacked autoencoder of these networks' layers.
 

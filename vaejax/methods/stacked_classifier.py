@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Network, Params
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
 from vaejax.methods.parts.schedules import stage
 from vaejax.methods.parts.stacked import layer_groups, layer_loss, optimizer_in_stages, stack_of
@@ -37,6 +38,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def stacked_classifier(encoder: Network, decoder: Network, likelihood: Family = Bernoulli, classes: int = 10) -> Method:
     """A classifier of these networks' layers; the parameters have the groups `encoder`, `decoder` and `classifier`.
 

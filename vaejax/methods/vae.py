@@ -11,6 +11,7 @@ import optax
 
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian
 from vaejax.method import MeanOverExamples, Method, Network
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
 
@@ -21,6 +22,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
 

@@ -25,6 +25,7 @@ from vaejax.distributions.basic import Bernoulli, Family, Gaussian
 from vaejax.distributions.priors import GaussianMixture
 from vaejax.errors import InputError, choose
 from vaejax.method import Batch, MeanOverExamples, Method, Network, Params
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
 
@@ -38,6 +39,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def vamp_vae(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, prior: str = "vamp", components: int = 500
 ) -> Method:

@@ -29,13 +29,16 @@ from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError, choose
 from vaejax.method import Method, Network
 from vaejax.methods.parts.codebook import CODEBOOKS
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
+from vaejax.networks.calls import live
 from vaejax.networks.quantizer import Codes, UniformCodes, counted, nearest, perplexity, straight_through
 from vaejax.objectives import reconstruction
 
 GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "codebook": "codebook"}
 
 
+@constructor
 def vq_vae(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, codes: int = 512, codebook: str = "ema"
 ) -> Method:
@@ -56,7 +59,7 @@ def vq_vae(
     book = choose(CODEBOOKS, codebook, "codebook")
     if codes < 2:
         raise InputError(f"a codebook needs at least 2 codes, not {codes}")
-    base = encoder_decoder(encoder, decoder, Delta, likelihood)
+    base = encoder_decoder(encoder, decoder, Delta, likelihood, grids=True)
 
     def quantised(params, z):
         """The codes of z [B, *grid, D]."""
@@ -74,6 +77,7 @@ def vq_vae(
 
     def loss(params, hyper, batch, key, step):
         del step
+        params = live(params, key)
         z = base.encode(params, batch).mean
         found = jax.lax.stop_gradient(quantised(params, z))
         likelihood = base.decode(params, straight_through(z, found.mean))

@@ -20,7 +20,9 @@ import optax
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import choose
 from vaejax.method import Method, Network
+from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import POSTERIORS, encoder_decoder
+from vaejax.networks.calls import live
 from vaejax.objectives import maximum_mean_discrepancy, reconstruction
 
 
@@ -31,6 +33,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
+@constructor
 def wae_mmd(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, posterior: str = "deterministic"
 ) -> Method:
@@ -46,6 +49,7 @@ def wae_mmd(
 
     def loss(params, hyper, batch, key, step):
         del step
+        params = live(params, key)
         z = model.encode(params, batch).sample(key)
         distortion = reconstruction(model.decode(params, z), batch.x).mean()
         drawn = model.prior(params, batch).sample(jax.random.fold_in(key, 1))

@@ -1,7 +1,9 @@
 """Encoders and decoders as pure Linen modules, and the table from a network's name to its two halves."""
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 from flax import linen as nn
 
 from vaejax.errors import InputError, choose
@@ -9,9 +11,7 @@ from vaejax.networks.conv import ConvDecoder, ConvEncoder
 from vaejax.networks.hierarchical import BottomUp, TopDown, fitting_levels
 from vaejax.networks.mlp import MLPDecoder, MLPEncoder
 from vaejax.networks.residual import ResidualDecoder, ResidualEncoder
-
-Shape = tuple[int, int, int]
-
+from vaejax.networks.sizes import Shape, image_shape, whole_number, whole_numbers
 
 Width = int | tuple[int, ...] | None
 Build = Callable[[Shape, int, Width], tuple[nn.Module, nn.Module]]
@@ -88,6 +88,21 @@ NETWORKS: dict[str, Build] = {
 }
 
 
+def sizes_of_network(shape: Any, latents: Any, width: Any) -> tuple[Shape, int, Width]:
+    """These as plain Python has them: lists as tuples, NumPy's whole numbers as `int`.
+
+    Raises:
+      InputError: one of them is no whole number, below 1, or no shape.
+    """
+    shape, latents = image_shape(shape), whole_number("latents", latents)
+    widths = whole_numbers("width", 1 if width is None else width)
+    if latents < 1 or not widths or min(widths) < 1:
+        raise InputError(f"a network needs at least 1 latent and width 1, not {latents} latents and width {width}")
+    if width is None:
+        return shape, latents, None
+    return shape, latents, widths if np.ndim(width) else widths[0]
+
+
 def network(name: str, shape: Shape, latents: int, width: Width = None) -> tuple[nn.Module, nn.Module]:
     """The encoder and the decoder for images [height, width, channels].
 
@@ -100,7 +115,4 @@ def network(name: str, shape: Shape, latents: int, width: Width = None) -> tuple
       InputError: an unknown name, a shape that the network can't take, or a size below 1.
     """
     build = choose(NETWORKS, name, "network")
-    widths = width if isinstance(width, tuple) else (width,)
-    if latents < 1 or not widths or any(size is not None and size < 1 for size in widths):
-        raise InputError(f"a network needs at least 1 latent and width 1, not {latents} latents and width {width}")
-    return build(shape, latents, width)
+    return build(*sizes_of_network(shape, latents, width))

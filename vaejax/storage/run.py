@@ -106,7 +106,9 @@ def _built(path: Path, config: dict[str, Any]) -> Method:
     if not {"shape", "model"} <= set(config):
         raise InputError(f"{path / 'config.json'} has no 'shape' or 'model'; a study has its runs in {path}/groups/")
     try:
-        model = {name: tuple(value) if isinstance(value, list) else value for name, value in config["model"].items()}
+        model: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in config["model"].items()
+        }
         return build(shape=tuple(config["shape"]), **model)
     except InputError:
         raise

@@ -1,17 +1,24 @@
 """The runs of a sweep: `grid` lays them out along one axis, and `Result` is what becomes of them."""
 
-from collections.abc import Iterable
+import itertools
+import math
+import numbers
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from vaejax.errors import InputError, choose
+from vaejax.errors import InputError, check_sizes, choose, shortened
 from vaejax.method import Hyper, Method, Params
+from vaejax.networks.sizes import whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
+
+MOST = 1_000_000  # runs of a sweep
+LARGEST, SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 
 
 class Runs(NamedTuple):
@@ -68,7 +75,14 @@ class Result(NamedTuple):
     status: list[str]
 
     def params_of(self, run: int) -> Params:
-        """The parameters of one run."""
+        """The parameters of one run.
+
+        Raises:
+          InputError: there is none of this number.
+        """
+        check_sizes(0, run=run)
+        if run is None or run >= self.runs.count:
+            raise InputError(f"there are {self.runs.count} runs, 0 to {self.runs.count - 1}; not {shortened(run)}")
         return jax.tree.map(lambda leaf: leaf[run], self.params)
 
     def table(self) -> "pd.DataFrame":
@@ -94,24 +108,105 @@ def grid(
       **axes: hyperparameter name -> value or values.
 
     Raises:
-      InputError: a name that the method lacks, no value, or a value that is negative or not finite.
+      InputError: `hyper` is no NamedTuple of numbers; a name that it lacks, no value, one that comes twice, that is
+        negative or not a finite number of float32; seeds that are no whole numbers from 0 to 2^31 - 1, or come twice.
     """
-    seeds = range(seeds) if isinstance(seeds, int) else list(seeds)
-    columns = {}
-    for name, values in axes.items():
+    check_hyper(hyper)
+    for name in axes:
         choose(hyper._asdict(), name, "hyperparameter")
-        columns[name] = np.atleast_1d(np.asarray(list(values) if isinstance(values, Iterable) else values, np.float32))
-    for name, values in {**hyper._asdict(), **columns}.items():
-        if not np.all(np.isfinite(values) & (np.asarray(values) >= 0)):
-            raise InputError(
-                f"{name} has to be a finite number that is not negative, not {np.asarray(values).tolist()}"
-            )
-    sizes = [*(column.size for column in columns.values()), len(seeds)]
+    if not isinstance(common_random_numbers, bool):
+        raise InputError(f"common_random_numbers has to be True or False, not {shortened(common_random_numbers)}")
+    numbered = _seeds(seeds)
+    columns = {name: _column(name, values) for name, values in axes.items()}
+    sizes = [*(column.size for column in columns.values()), len(numbered)]
     if 0 in sizes:
         raise InputError(f"a sweep needs at least one seed and one value for each of: {', '.join(columns) or 'seeds'}")
+    if (total := math.prod(sizes)) > MOST:
+        raise InputError(f"{' x '.join(map(str, sizes))} values and seeds are {total:,} runs; {MOST:,} at most")
     *index, seed = (part.ravel() for part in np.indices(sizes))
     count = seed.size
     swept = {name: column[i] for (name, column), i in zip(columns.items(), index, strict=True)}
     leaves = {name: swept.get(name, np.full(count, value, np.float32)) for name, value in hyper._asdict().items()}
     streams = np.zeros(count, np.int32) if common_random_numbers else np.arange(count, dtype=np.int32)
-    return Runs(type(hyper)(**leaves), np.asarray(seeds, np.int32)[seed], streams)
+    return Runs(type(hyper)(**leaves), np.asarray(numbered, np.int32)[seed], streams)
+
+
+def check_hyper(hyper: Any) -> None:
+    """Hyperparameters have to be a NamedTuple of numbers that float32 can hold, none of them negative.
+
+    Raises:
+      InputError: they are not.
+    """
+    what = "hyperparameters have to be a NamedTuple of numbers, such as method.hyper"
+    if isinstance(hyper, Method):
+        raise InputError(f"{what}, not the method itself")
+    names = getattr(hyper, "_fields", None)
+    if names is None or isinstance(hyper, type):
+        hint = "; give an instance" if isinstance(hyper, type) else ""
+        raise InputError(f"{what}, not {shortened(hyper)}{hint}")
+    for name, value in zip(names, hyper, strict=True):
+        if not _is_number(value):
+            raise InputError(f"{what}; {name} is {shortened(value)}")
+        _check_values(name, [value])
+
+
+def _seeds(seeds: Any) -> list[int]:
+    """The seeds themselves, given these or how many."""
+    each = _each(seeds)
+    if each is None:
+        count = whole_number("seeds", _plain(seeds), least=0)
+        if count > MOST:
+            raise InputError(f"{count:,} seeds are too many runs; {MOST:,} at most")
+        return list(range(count))
+    found = [whole_number("a seed", seed, least=0) for seed in each]
+    if (twice := _twice(found)) is not None:
+        raise InputError(f"the seed {twice} is given twice, which is the same run again; give every seed once")
+    return found
+
+
+def _column(name: str, values: Any) -> Float[np.ndarray, " n"]:
+    """One value or several, as float32."""
+    each = _each(values)
+    each = [_plain(values)] if each is None else each
+    for value in each:
+        if not _is_number(value):
+            raise InputError(f"{name} has to be a number, or several as in {name}=[1, 4], not {shortened(value)}")
+    _check_values(name, each)
+    column = np.asarray(each, np.float32)
+    if (twice := _twice(column.tolist())) is not None:
+        same = " and ".join(str(value) for value in each if np.float32(value) == twice)
+        raise InputError(f"{name} is given as {same[:60]}, which float32 takes for the same; give every value once")
+    return column
+
+
+def _each(values: Any) -> list[Any] | None:
+    """Several values, no more than a sweep can have and one; None for what is not several."""
+    text_or_table = isinstance(values, (str, bytes, Mapping))
+    if text_or_table or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
+        return None
+    return [_plain(value) for value in itertools.islice(values, MOST + 1)]
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's and JAX's numbers as Python's."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
+def _check_values(name: str, values: list[Any]) -> None:
+    for value in values:
+        if not 0 <= value <= LARGEST:  # nor NaN
+            what = "a finite number that is not negative"
+            what = f"{what} and at most {LARGEST:.3g}" if LARGEST < value < math.inf else what
+            raise InputError(f"{name} has to be {what}, not {shortened(value if len(values) == 1 else values)}")
+        if 0 < value < SMALLEST:
+            raise InputError(f"{name} can't be as small as {value}, which float32 takes for 0; give 0 to mean it")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _twice(values: list[Any]) -> Any:
+    """The first value that was there before."""
+    seen = set()
+    return next((value for value in values if value in seen or seen.add(value)), None)

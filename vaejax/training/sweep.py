@@ -9,7 +9,7 @@ import numbers
 import os
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,10 +22,11 @@ from jaxtyping import Int
 from vaejax.data.source import Data, Sample, Source, Streamed, example, stored_labels
 from vaejax.distributions.conditions import check_classes
 from vaejax.errors import InputError, check_sizes, choose, shortened
-from vaejax.method import Batch, Hyper, Method, Metrics, State
+from vaejax.method import Hyper, Method, Metrics, State
 from vaejax.storage.folder import held, sha256
 from vaejax.storage.ledger import Keeper, Ledger, Means
 from vaejax.training import step as train
+from vaejax.training.contract import check_method, check_runs
 from vaejax.training.fingerprint import contents, program
 from vaejax.training.runs import Result, Runs
 from vaejax.training.signals import deferred
@@ -139,7 +140,8 @@ def fit(
     check_pause(save_every)
     rounding = choose(PRECISIONS, precision, "precision")
     one = example(source)
-    check_shapes(method, one)
+    reported = check_method(method, one)
+    check_runs(method, runs)
     if not isinstance(source, Streamed):
         check_classes(method, stored_labels(source.data))
     layout = plan(method, one, runs.count, batch_size, chunk=chunk, mesh=mesh)
@@ -148,7 +150,7 @@ def fit(
     data = source.take(np.arange(1)).data if isinstance(source, Streamed) else place(source.data, layout.mesh)
     like: State = begin.eval_shape(pad(runs, layout.group), data)
     ends = segments(steps, source.window // batch_size if isinstance(source, Streamed) else LONGEST_SEGMENT)
-    ledger, keeper, begun = Ledger(runs.count, ends, metric_names(method, one), like), None, {}
+    ledger, keeper, begun = Ledger(runs.count, ends, reported, like), None, {}
 
     def feed(first: int) -> Generator[Data, None, None]:
         if not isinstance(source, Streamed):
@@ -262,37 +264,3 @@ def _windows(
 
 def _stack(trees: list[Tree]) -> Tree:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
-@cache  # traced once
-def metric_names(method: Method, batch: Batch) -> tuple[str, ...]:
-    """What the loss reports; `batch` is what `vaejax.data.example` gives.
-
-    From the loss alone, without its gradient: tracing a whole step would take a fifth of the time of a warm start.
-    """
-
-    def reported(hyper, key, batch):
-        return method.loss(method.init(key, batch), hyper, batch, key, jnp.zeros((), jnp.int32))[1]
-
-    hyper = jax.tree.map(jnp.float32, method.hyper)
-    return tuple(jax.eval_shape(reported, hyper, jax.random.key(0), batch))
-
-
-@cache  # traced once
-def check_shapes(method: Method, batch: Batch) -> None:
-    """Traces one image through the method, without computing anything.
-
-    Args:
-      batch: what `vaejax.data.example` gives.
-
-    Raises:
-      InputError: the method's images have another shape than these.
-    """
-
-    def reconstructed(key, batch):
-        params = method.init(key, batch)
-        return method.decode(params, method.encode(params, batch).mean).mean
-
-    made, shape = jax.eval_shape(reconstructed, jax.random.key(0), batch).shape[1:], batch.x.shape[1:]
-    if made != shape:
-        raise InputError(f"the decoder makes images of shape {made}, but those of the source have {shape}")

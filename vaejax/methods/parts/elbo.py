@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Key
 from vaejax.distributions.basic import Gaussian
 from vaejax.method import Batch, Method, Metrics, Params
 from vaejax.methods.parts.encoder_decoder import EncoderDecoder
+from vaejax.networks.calls import live
 from vaejax.objectives import rate, reconstruction
 
 
@@ -33,7 +34,8 @@ class Terms(NamedTuple):
 
 
 def elbo_terms(model: EncoderDecoder | Method, params: Params, batch: Batch, key: Key[Array, ""]) -> Terms:
-    """Encodes, draws one code for each image with this key, and decodes."""
+    """Encodes, draws one code for each image with this key, and decodes, with dropout on."""
+    params = live(params, key)
     posterior: Any = model.encode(params, batch)
     z = posterior.sample(key)
     assert model.prior is not None

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from vaejax.distributions.basic import Delta, Family, Gaussian, StandardNormal
 from vaejax.method import Batch, Distribution, Network, Params
+from vaejax.networks.calls import DROPOUT, check_vectors, outputs, started
 
 POSTERIORS: dict[str, Family] = {"deterministic": Delta, "gaussian": Gaussian}  # where a method leaves the choice
 
@@ -21,20 +22,35 @@ class EncoderDecoder(NamedTuple):
     prior: Callable[[Params, Batch], Any]
 
 
-def encoder_decoder(encoder: Network, decoder: Network, posterior: Family, likelihood: Family) -> EncoderDecoder:
-    """q(z | x) is `posterior` of what the encoder makes of x, p(x | z) `likelihood` of what the decoder makes of z."""
+def encoder_decoder(
+    encoder: Network, decoder: Network, posterior: Family, likelihood: Family, grids: bool = False
+) -> EncoderDecoder:
+    """q(z | x) is `posterior` of what the encoder makes of x, p(x | z) `likelihood` of what the decoder makes of z.
+
+    With parameters that are `live`, which a loss makes of its own, networks with dropout have it on.
+
+    Args:
+      grids: whether codes may be grids [B, h, w, D].
+    """
 
     def init(key: jax.Array, batch: Batch) -> Params:
         encoder_key, decoder_key = jax.random.split(key)
-        encoder_params = encoder.init(encoder_key, batch.x, posterior.parameters)
+        encoder_params = started("encoder", encoder, encoder_key, batch.x, posterior.parameters)
         z = encode({"encoder": encoder_params}, batch).mean
-        return {"encoder": encoder_params, "decoder": decoder.init(decoder_key, z, likelihood.parameters)}
+        if not grids:
+            check_vectors("encoder", z)
+        return {
+            "encoder": encoder_params,
+            "decoder": started("decoder", decoder, decoder_key, z, likelihood.parameters),
+        }
 
     def encode(params: Params, batch: Batch) -> Any:
-        return posterior(*encoder.apply(params["encoder"], batch.x, posterior.parameters))
+        key = params.get(DROPOUT)
+        return posterior(*outputs("encoder", encoder, params["encoder"], batch.x, posterior.parameters, key))
 
     def decode(params: Params, z: jax.Array) -> Distribution:
-        return likelihood(*decoder.apply(params["decoder"], z, likelihood.parameters))
+        key = params.get(DROPOUT)
+        return likelihood(*outputs("decoder", decoder, params["decoder"], z, likelihood.parameters, key))
 
     def prior(params: Params, batch: Batch) -> StandardNormal:
         like = jax.eval_shape(encode, params, batch).mean

@@ -1,0 +1,91 @@
+"""What every constructor does before and after its own work: it checks its arguments by their annotations, and the
+method remembers the call, by which it is pickled.
+"""
+
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from functools import cache, wraps
+from typing import Any, ParamSpec, get_args, get_origin
+
+from vaejax.errors import InputError, shortened
+from vaejax.method import Method, Network
+from vaejax.networks.sizes import whole_number, whole_numbers
+
+Arguments = ParamSpec("Arguments")
+
+
+def constructor(make: Callable[Arguments, Method]) -> Callable[Arguments, Method]:
+    """The constructor, which refuses in one line what its annotations don't allow."""
+
+    @wraps(make)
+    def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Method:
+        parameters = _parameters(make)
+        try:
+            given = inspect.signature(make).bind(*args, **kwargs)
+        except TypeError as error:
+            raise InputError(f"{make.__name__} takes ({', '.join(parameters)}): {error}") from None
+        for name, value in given.arguments.items():
+            given.arguments[name] = fitting(name, value, parameters[name])
+        made: Any = make(*given.args, **given.kwargs)
+        return made.made_by(checked, *given.args, **given.kwargs)
+
+    return checked
+
+
+@cache  # of the constructors there are
+def _parameters(make: Callable[..., Method]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(make).parameters
+
+
+def options_of(make: Callable[..., Method]) -> Mapping[str, inspect.Parameter]:
+    """What a constructor takes beside its networks and its likelihood."""
+    return dict(list(_parameters(make).items())[3:])
+
+
+def fitting(name: str, value: Any, parameter: inspect.Parameter) -> Any:
+    """The value as plain Python has it: whole numbers as `int`, several of them as a tuple.
+
+    Raises:
+      InputError: it is not what the annotation says.
+    """
+    annotation = parameter.annotation
+    if name == "likelihood":
+        return _family(value)
+    if annotation is Network:
+        return _network(name, value)
+    kinds = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    if value is None and types.NoneType in kinds:
+        return None
+    if any(get_origin(kind) is tuple for kind in kinds):
+        return whole_numbers(name, value)
+    if int in kinds:
+        return whole_number(name, value)
+    if not isinstance(value, str):
+        example = f", such as {parameter.default!r}" if parameter.default else ""
+        raise InputError(f"{name} has to be a name{example}, not {shortened(value)}")
+    return str(value)
+
+
+def _network(name: str, value: Any) -> Any:
+    functions = all(callable(getattr(value, part, None)) for part in ("init", "apply"))
+    if functions and not isinstance(value, type):
+        return value
+    hint = f"; give an instance, {value.__name__}(...)" if isinstance(value, type) else ""
+    hint = "; vaejax.build takes networks by their names" if isinstance(value, str) else hint
+    raise InputError(
+        f"the {name} has to be a network, a Linen module or what else has `init` and `apply`, not "
+        f"{shortened(value)}{hint}"
+    )
+
+
+def _family(value: Any) -> Any:
+    count = getattr(value, "parameters", None)
+    if isinstance(count, int) and count > 0 and callable(value):
+        return value
+    hint = "; vaejax.build takes likelihoods by their names" if isinstance(value, str) else ""
+    hint = f"; give an instance, {value.__name__}()" if isinstance(value, type) and count is not None else hint
+    raise InputError(
+        f"the likelihood has to be a family of distributions, such as vaejax.distributions.Bernoulli or "
+        f"vaejax.distributions.FixedGaussian(), not {shortened(value)}{hint}"
+    )
