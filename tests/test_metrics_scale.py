@@ -82,7 +82,7 @@ def test_an_offset_does_not_matter(shifts):
         close(name, metric(Z + shifts, Z_TEST + shifts))
 
 
-@pytest.mark.parametrize("change", [lambda z: z * [1e18, 1e-19, -1e30], lambda z: z + [1e8, -1e12, 3e6]])
+@pytest.mark.parametrize("change", [lambda z: z * [1e18, 1e-19, -1e30], lambda z: z + np.array([1e8, -1e12, 3e6])])
 def test_dci_does_not_change(change):
     plain, moved = metrics.dci(*PAIR), metrics.dci(change(Z), FACTORS, change(Z_TEST), TEST)
     assert list(moved.values()) == pytest.approx(list(plain.values()), abs=0.01)  # near ties
@@ -187,7 +187,7 @@ def test_interventions_do_not_see_an_offset(name, way):
 
     METRIC = metrics.METRICS[name]
     cells = CELLS @ MIXING
-    assert score(cells + [1e8, -3e6, 1e12]) == pytest.approx(score(cells), abs=0.02)
+    assert score(cells + np.array([1e8, -3e6, 1e12])) == pytest.approx(score(cells), abs=0.02)
     assert score(cells * 1e30) == pytest.approx(score(cells * 1e9), abs=0.02)
     assert score(cells * 1e-30) == pytest.approx(score(cells * 1e-12), abs=0.02)  # too small to be used
 
