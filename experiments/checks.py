@@ -50,7 +50,7 @@ def field(name: str, value: Any, hint: Any) -> Any:
         return None
     kind = kinds[0]
     if get_origin(kind) is Literal:
-        return choose(dict(zip(get_args(kind), get_args(kind), strict=True)), value, name)
+        return choose(dict(zip(get_args(kind), get_args(kind), strict=True)), value, name)  # pyright: ignore[reportArgumentType]
     if get_origin(kind) is tuple:
         if not isinstance(value, tuple | list | np.ndarray):
             raise InputError(f"{name} takes several values in a tuple, not {shortened(value)}")
