@@ -36,7 +36,7 @@ from vaejax.metrics import Sizes, scores, subgrid
 from vaejax.metrics.baselines import BASELINES
 from vaejax.metrics.suite import NAMES, check_names
 from vaejax.report.study import write_study
-from vaejax.storage.folder import write_table
+from vaejax.storage.folder import attempt, write_table
 from vaejax.training.runs import grid
 
 QUESTION = "Do β-VAE and its relatives separate the factors of variation, and how much of it is the method?"
@@ -353,6 +353,7 @@ def baselines(config: Config, source_name: str, sizes: Sizes, path: Path) -> pd.
             rows = table[table["run"] == min(seed, drawn[-1])]
             parts.append(rows.assign(**about, group="baselines", number=len(parts)))
     table = pd.concat(parts, ignore_index=True)
+    attempt(path.parent, lambda: path.parent.mkdir(exist_ok=True))
     write_table(path, table)
     return table
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from experiments import beta_sweep, script
 from vaejax import InputError, load_run
-from vaejax.report.sweep import median_runs, tidy
+from vaejax.report.sweep import median_runs, tidy, write_sweep
 
 TINY = ["--source", "digits", "--network", "mlp", "--width", "32", "--latents", "3", "--learning-rate", "0.003"]
 RUN = [*TINY, "--betas", "0.1", "0.5", "2", "--seeds", "2", "--steps", "300"]
@@ -143,6 +144,19 @@ def test_a_run_that_diverged_counts_nowhere(swept):
     lost = run._replace(table=run.table.assign(status=["diverged", *["finished"] * 5]))
     table = tidy(lost, "beta")
     assert table.loc[table["run"] == 0, "value"].isna().all() and table.loc[table["run"] != 0, "value"].notna().all()
+
+
+@pytest.mark.parametrize("left", [0, 2], ids=["none is left", "one beta is left"])
+def test_a_sweep_that_diverged_has_a_page_that_says_so(swept, tmp_path, left):
+    run = load_run(swept)
+    status = ["diverged"] * (6 - left) + ["finished"] * left
+    run = run._replace(path=tmp_path, table=run.table.assign(status=status))
+    answer = beta_sweep.answer(tidy(run, "beta"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        page = write_sweep(run, "beta", question="What?", answer=answer, facts={}).read_text()
+    said = "Only β = 2 is left, and one setting alone shows no effect" if left else "All 6 runs diverged"
+    assert said in page and "One beta alone" not in page and "2 of 2 runs diverged" in page
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The study: what it trains, what it writes, that it goes on after a stop, and what it says to bad input."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from experiments import disentanglement_study, groups, pictures, script
-from vaejax import load_run
+from vaejax import InputError, load_run
 
 TINY = [
     *("--size", "16", "--network", "mlp", "--width", "16", "--latents", "3", "--steps", "20", "--batch-size", "16"),
@@ -80,6 +81,22 @@ def test_a_stopped_study_trains_and_measures_only_what_is_missing(study, monkeyp
     launch(monkeypatch, *RUN, "--out", study.parent, "--name", "second")
     assert "continuing the unfinished study" in capsys.readouterr().out and len(evaluated) == 1
     assert (copy / "results.csv").read_text() == (study / "results.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "can't be read"), ("run,metric,value\n0,mig,0.5\n1", "is cut"), ("a,b\n1,2\n", "is cut, or no table")],
+)
+def test_a_cut_table_of_results_is_one_line(text, message, tmp_path):
+    (tmp_path / "results.csv").write_text(text)
+    with pytest.raises(InputError, match=f"{message}.*delete it to measure again"):
+        groups.kept(tmp_path / "results.csv")
+
+
+def test_a_source_that_is_also_the_mixing_one_is_trained_once():
+    config = dataclasses.replace(disentanglement_study.PRESETS["laptop"], sources=("rectangles",), correlated=())
+    names = [group.name for group in disentanglement_study.planned(config)]
+    assert len(set(names)) == len(names) == 8
 
 
 def test_a_diverged_run_counts_nowhere():

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +13,12 @@ from PIL import Image
 
 from experiments import beta_sweep, factor_traversal, script
 from tests.test_beta_sweep import launch as train
-from vaejax import apply, build, fit, grid, load_run
+from vaejax import InputError, apply, build, fit, grid, load_run
 from vaejax.apply.traverse import data_values, prior_values, traverse
 from vaejax.data import load
 from vaejax.method import Batch
 from vaejax.storage.folder import claim, write_table
+from vaejax.storage.run import Run
 
 TINY = ["--network", "mlp", "--width", "32", "--latents", "3", "--learning-rate", "0.003", "--images", "300"]
 SPRITES = ["--source", "sprites", "--size", "8", *TINY, "--betas", "0.1", "1", "--seeds", "3", "--steps", "60"]
@@ -135,6 +137,37 @@ def test_without_factors_and_without_a_prior_there_are_traversals_only(unmeasure
     assert "percentile of the codes" in said
     assert {path.name for path in folder.iterdir()} == {"traversal.gif", "traversal.png", "traversal.html"}
     assert "Codes and factors" not in (folder / "traversal.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"method": "vq_vae", "network": "residual", "codes": 8}, "codes of vq_vae are a grid"),
+        ({"method": "conditional_vae", "network": "mlp", "condition": "label", "classes": 10}, None),
+    ],
+    ids=["a grid", "a condition"],
+)
+def test_codes_that_are_no_vector_are_refused_and_a_condition_is_read(model, message):
+    source = load("digits")
+    method = build(shape=source.shape, latents=2, width=8, **model)
+    params = jax.vmap(lambda key: method.init(key, source.at(source.data, jnp.arange(2))))(
+        jax.random.split(jax.random.key(0), 1)
+    )
+    run = load_run_like(source, method, model, params)
+    if message is None:
+        factor_traversal.check_codes(run, source)
+        return
+    with pytest.raises(InputError, match=message):
+        factor_traversal.check_codes(run, source)
+    with pytest.raises(InputError, match=r"images of digits are .* now, but the sweep was trained on \(16, 16, 1\)"):
+        factor_traversal.check_codes(run._replace(config={**run.config, "shape": [16, 16, 1]}), source)
+
+
+def load_run_like(source, method, model, params):
+    """What `load_run` gives, without a folder."""
+    nothing = pd.DataFrame()
+    config = {"shape": list(source.shape), "model": model, "source": {"name": source.name}}
+    return Run(Path("none"), config, method, params, nothing, nothing, nothing)
 
 
 def test_a_factor_that_does_not_vary_is_left_out(swept):

@@ -81,6 +81,13 @@ def test_bad_input_is_one_clear_line(arguments, message, counted, monkeypatch, c
     assert stop.value.code == 2 and message in said and "\n" not in said
 
 
+def test_overwriting_deletes_nothing_but_what_was_trained_there(counted, monkeypatch, tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "thesis.txt").write_text("precious")
+    launch(monkeypatch, "one", "--out", tmp_path, "--overwrite")
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {"thesis.txt", "rows.json"}
+
+
 def test_a_number_that_is_none_is_refused(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(paper_tables, "TABLES", {"one": lambda setting: [Row("loss", None, float("nan"))]})
     with pytest.raises(SystemExit):
