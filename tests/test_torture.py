@@ -247,6 +247,32 @@ def test_the_exit_code_and_the_table_say_what_went_wrong(bad, tmp_path, monkeypa
     assert (f"{bad}: oh" in printed) == bool(bad)
 
 
+def test_an_attempt_that_fails_itself_keeps_what_it_has_found():
+    def tries():
+        yield "number 1", Found(SURVIVED)
+        raise FileNotFoundError("history.csv")
+
+    first, second = torture.finish(tries, "attempt 3")
+    assert first == ("number 1", Found(SURVIVED))
+    assert second[0] == "attempt 3" and second[1].verdict == UNCLEAR and "history.csv" in second[1].why
+
+
+def test_what_was_tried_before_an_interrupt_is_printed(monkeypatch, capsys):
+    def attempt(ground, rng, number, count):
+        if number == 2:
+            raise KeyboardInterrupt
+        yield f"number {number}", Found(SURVIVED)
+
+    monkeypatch.setattr(torture, "FAULTS", {"stub": Fault(attempt, 3, 3)})
+    monkeypatch.setattr(torture, "prepare", lambda folder, quick: None)
+    monkeypatch.setattr(torture.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(sys, "argv", ["torture"])
+    with pytest.raises(SystemExit) as ended:
+        torture.run()
+    shown = capsys.readouterr()
+    assert ended.value.code == 130 and "stub      2         2" in shown.out and shown.err.endswith("stopped\n")
+
+
 def test_long_lists_of_what_went_wrong_are_cut():
     table = summary({"flips": [(f"bit {bit}", Found(WRONG, "numbers")) for bit in range(30)]}, 0)
     assert len(table.notes) == 11 and table.notes[-1] == "flips: 20 more" and table.rows[-1][1] == 30

@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -344,6 +345,7 @@ def main(config: Config) -> bool:
 
     Raises:
       InputError: a fault that there isn't, or a file that can't be written.
+      KeyboardInterrupt: after the table of what had been tried by then.
     """
     names = [name for name in FAULTS if name in config.only or not config.only]
     for name in config.only:
@@ -354,7 +356,7 @@ def main(config: Config) -> bool:
         attempt(config.out, lambda: Path(str(config.out)).open("a").close())  # before anything takes minutes
     jax.config.update("jax_platforms", "cpu")
     script.use_devices()
-    tried: dict[str, list[tuple[str, Found]]] = {name: [] for name in names}
+    tried, stopped_here = {name: [] for name in names}, False
     counts = {name: FAULTS[name].quick if config.quick else FAULTS[name].all for name in names}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -367,12 +369,14 @@ def main(config: Config) -> bool:
             for number, first in enumerate(range(0, counts[name], fault.each)):
                 count, rng = min(fault.each, counts[name] - first), np.random.default_rng([seed, kind, number])
                 tries = partial(fault.attempt, ground, rng, number, count)
-                waiting[pool.submit(lambda tries=tries: list(tries()))] = name
+                waiting[pool.submit(finish, tries, f"attempt {number}")] = name
         try:
             for done in as_completed(waiting):
                 tried[waiting[done]] += done.result()
                 bar.set_description(waiting[done], refresh=False)
                 bar.update(len(done.result()))
+        except KeyboardInterrupt:
+            stopped_here = True
         finally:
             pool.shutdown(cancel_futures=True)
     table = summary(tried, seed)
@@ -380,7 +384,20 @@ def main(config: Config) -> bool:
     if config.out is not None:
         faults = [{"fault": name, "what": what, **found._asdict()} for name in names for what, found in tried[name]]
         write_text(config.out, json.dumps({**record(table), "faults": faults}, indent=2, ensure_ascii=False) + "\n")
+    if stopped_here:
+        raise KeyboardInterrupt
     return not any(found.verdict in (UNCLEAR, LOST, WRONG) for faults in tried.values() for _, found in faults)
+
+
+def finish(tries: Callable[[], Tried], what: str) -> list[tuple[str, Found]]:
+    """All verdicts of an attempt; one that fails itself is none that went well."""
+    found = []
+    try:
+        found.extend(tries())
+    except Exception as error:
+        trace = "".join(traceback.format_exception(error))
+        found.append((what, Found(UNCLEAR, f"the test itself failed: {' '.join(trace.split())[-400:]}")))
+    return found
 
 
 def summary(tried: dict[str, list[tuple[str, Found]]], seed: int) -> Table:
@@ -399,6 +416,7 @@ def summary(tried: dict[str, list[tuple[str, Found]]], seed: int) -> Table:
 def run() -> None:
     """`main` with the arguments of the command line."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with disks unmounted and processes ended
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background it is ignored, by processes too
     try:
         good = main(script.parse(sys.argv[1:], {"": Config()}, __doc__))
     except InputError as error:
