@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 WORKERS ?= auto
 
-.PHONY: help install sweep study benchmark test test-slow lint clean
+.PHONY: help install sweep study benchmark torture test test-slow lint clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -21,6 +21,9 @@ benchmark: $(STAMP)  ## install PyTorch too and measure vaejax beside it: 20 min
 	@$(BIN)/python -c "import importlib.util as u, sys; sys.exit(u.find_spec('torch') is None)" || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python -m experiments.benchmarks all $(ARGS)
+
+torture: $(STAMP)  ## kill, stop, starve and damage a small sweep in 296 ways: 15 minutes on 2 cores (ARGS="--quick")
+	$(BIN)/python -m experiments.benchmarks.torture $(ARGS)
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
