@@ -14,6 +14,17 @@ from vaejax.distributions.basic import (
     softplus,
 )
 from vaejax.distributions.conditions import Conditioned, Masked
+from vaejax.distributions.counts import (
+    NegativeBinomial,
+    NegativeBinomialCounts,
+    Poisson,
+    PoissonCounts,
+    ZeroInflatedCounts,
+    ZeroInflatedNegativeBinomial,
+    size_factor,
+)
+from vaejax.distributions.mixed import COLUMNS, Columns, Mixed
+from vaejax.distributions.multinomial import Multinomial, MultinomialCounts
 from vaejax.distributions.pixels import (
     Categorical,
     ContinuousBernoulli,
@@ -21,9 +32,13 @@ from vaejax.distributions.pixels import (
     LogisticMixture,
     PixelLevels,
 )
+from vaejax.distributions.vectors import Categories, Category, LearnedStudentT, StudentT
 
 __all__ = [
-    "LIKELIHOODS", "LOG_2PI", "Bernoulli", "Categorical", "Conditioned", "ContinuousBernoulli", "Delta",
-    "DiscretizedLogistic", "Family", "FixedGaussian", "Gaussian", "LearnedGaussian", "LogisticMixture", "Masked",
-    "PixelLevels", "StandardNormal", "conditions", "priors", "softplus",
+    "COLUMNS", "LIKELIHOODS", "LOG_2PI", "Bernoulli", "Categorical", "Categories", "Category", "Columns",
+    "Conditioned", "ContinuousBernoulli", "Delta", "DiscretizedLogistic", "Family", "FixedGaussian", "Gaussian",
+    "LearnedGaussian", "LearnedStudentT", "LogisticMixture", "Masked", "Mixed", "Multinomial", "MultinomialCounts",
+    "NegativeBinomial", "NegativeBinomialCounts", "PixelLevels", "Poisson", "PoissonCounts", "StandardNormal",
+    "StudentT", "ZeroInflatedCounts", "ZeroInflatedNegativeBinomial", "conditions", "priors", "size_factor",
+    "softplus",
 ]  # fmt: skip

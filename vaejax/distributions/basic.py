@@ -14,9 +14,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from vaejax.distributions.counts import NegativeBinomialCounts, PoissonCounts, ZeroInflatedCounts
+from vaejax.distributions.multinomial import MultinomialCounts
 from vaejax.distributions.pixels import Categorical as Categorical
 from vaejax.distributions.pixels import ContinuousBernoulli, LogisticMixture, PixelLevels
 from vaejax.distributions.pixels import DiscretizedLogistic as DiscretizedLogistic
+from vaejax.distributions.vectors import LearnedStudentT
 from vaejax.errors import InputError, shortened
 
 LOG_2PI = math.log(2 * math.pi)
@@ -179,4 +182,9 @@ LIKELIHOODS: dict[str, Family] = {
     "continuous_bernoulli": ContinuousBernoulli,
     "discretized_logistic": LogisticMixture(),
     "categorical": PixelLevels(32),  # 5 bits, as in Kingma & Dhariwal 2018; 256 levels are a matter of memory
+    "student_t": LearnedStudentT(),
+    "poisson": PoissonCounts(),
+    "negative_binomial": NegativeBinomialCounts(),
+    "zero_inflated_negative_binomial": ZeroInflatedCounts(),
+    "multinomial": MultinomialCounts(),
 }
