@@ -49,21 +49,26 @@ def claimed(path: Path, config: dict[str, Any], *, overwrite: bool = False) -> I
 def claim(path: Path, config: dict[str, Any], *, overwrite: bool = False) -> bool:
     """Makes the folder and writes `config.json`; True if it holds an unfinished sweep of the same config to continue.
 
-    A sweep is finished when `report.html` is there. `overwrite` deletes what an earlier sweep wrote in the folder, and
-    nothing else.
+    A sweep is finished when `report.html` is there. One that was stopped before its first save gives way to any other.
+    `overwrite` deletes what an earlier sweep wrote in the folder, and nothing else.
 
     Raises:
       InputError: the folder is finished, in use, or another's, or it can't be written.
     """
     config = _as_json(config)
     _check_claim(path, config, overwrite)
-    if is_marked(path) and not overwrite and (path / "config.json").exists():
+    if is_marked(path) and not overwrite and has_saved(path):
         return True
     with held(path):
         attempt(path, lambda: _clear(path) if is_marked(path) else None)
         mark(path)
         write_text(path / "config.json", json.dumps(config, indent=2) + "\n")
     return False
+
+
+def has_saved(path: Path) -> bool:
+    """Whether anything was saved in the folder of a sweep or study; if not, any other may begin there."""
+    return next(path.rglob("runs.csv"), None) is not None
 
 
 def _as_json(config: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def _check_claim(path: Path, config: dict[str, Any], overwrite: bool) -> None:
                 f"{path} exists, and no sweep of ours has marked it as its own, so nothing in it is overwritten; "
                 "give another --name, or remove it yourself"
             )
-    elif not overwrite and (path / "config.json").exists():
+    elif not overwrite and has_saved(path):
         _check_same(path, config)
 
 

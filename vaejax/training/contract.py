@@ -1,4 +1,4 @@
-"""What a method has to be, checked in one abstract trace of one image before anything is compiled.
+"""What a method has to be, checked in one abstract trace of two images before anything is compiled.
 
 Who writes a method, a loss or a network of their own finds out here in one line where it differs from
 `vaejax.method.Method`; what fails inside their own functions is named, and is the cause of the error that is raised.
@@ -119,6 +119,7 @@ def _traced(method: Method, batch: Batch) -> tuple[str, ...]:
         at = "loss"
         names = _check_loss(method.loss(params, hyper, batch, key, step))
 
+    batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape[1:]), leaf.dtype), batch)  # 1 broadcasts
     number = jax.ShapeDtypeStruct((), jnp.float32)
     key = jax.eval_shape(jax.random.key, 0)
     try:
