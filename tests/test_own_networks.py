@@ -9,6 +9,7 @@ import pytest
 from flax import linen as nn
 
 import vaejax
+from tests.test_methods import TABLE
 from vaejax import Batch, fit, grid
 from vaejax.networks.calls import live
 from vaejax.training.contract import check_method
@@ -92,17 +93,6 @@ METHODS = {  # noise of their own is off, so that the loss changes with the key 
 }
 QUIET = {"level": 0.0, "lambda_adversarial": 0.0, "lambda_mmd": 0.0}
 
-    "vae",
-    "beta_vae",
-    "iwae",
-    "denoising_vae",
-    "conditional_vae",
-    "vamp_vae",
-    "factor_vae",
-    "beta_tcvae",
-    "info_vae",
-)
-
 
 def made(name, encoder, decoder):
     method = getattr(vaejax, name)(encoder, decoder, **METHODS[name])
@@ -175,13 +165,29 @@ def test_a_network_that_is_no_linen_module_is_called_as_it_is():
     assert method.encode(method.init(KEY, BATCH), BATCH).mean.shape == (4, 3)
 
 
-@pytest.mark.parametrize("name", [name for name in vaejax.METHODS])
-def test_no_rank_is_promoted(name):
-    from tests.test_methods import TABLE
+PROMOTING = [
+    *((name, TABLE[name].network, TABLE[name].structure) for name in vaejax.METHODS),
+    *(("vae", network, {}) for network in ("conv", "conv_k2", "mlp_tanh")),
+    ("vq_vae", "residual", {"codes": 8, "codebook": "gradient"}),
+    ("fsq_vae", "residual", {"levels": (5, 4, 3)}),
+    ("hierarchical_vae", "hierarchical", {"blocks": "1x1,2x1,4x1"}),
+    ("vamp_vae", "mlp", {"prior": "mixture", "components": 5}),
+]
 
-    row = TABLE[name]
-    method = vaejax.build(name, SHAPE, row.network, 3, 8, **row.structure)
 
+@pytest.mark.parametrize(("name", "network", "structure"), PROMOTING, ids=[f"{row[0]}-{row[1]}" for row in PROMOTING])
+def test_no_rank_is_promoted(name, network, structure):
+    method = vaejax.build(name, SHAPE, network, 3, (8, 8) if network == "mlp_sigmoid" else 8, **structure)
+    batch = Batch(jax.ShapeDtypeStruct((2, *SHAPE), jnp.float32), label=jax.ShapeDtypeStruct((2,), jnp.int32))
+    used_without_promotion(method, batch)
+
+
+def test_no_rank_is_promoted_in_the_prior_over_codes():
+    method = vaejax.code_prior(4, (2, 2), width=8, depth=1, heads=2)
+    used_without_promotion(method, Batch(jax.ShapeDtypeStruct((2, 2, 2, 1), jnp.float32)))
+
+
+def used_without_promotion(method, batch):
     def used(key, batch):
         params = method.init(key, batch)
         gradient = jax.grad(method.loss, has_aux=True)(params, method.hyper, batch, key, STEP)
@@ -191,6 +197,5 @@ def test_no_rank_is_promoted(name):
         drawn = () if method.prior is None else method.prior(params, batch).sample(key)
         return gradient, posterior.mean, likelihood.mean, likelihood.log_prob(batch.x), drawn
 
-    batch = Batch(jax.ShapeDtypeStruct((2, *SHAPE), jnp.float32), label=jax.ShapeDtypeStruct((2,), jnp.int32))
     with jax.numpy_rank_promotion("raise"):
         jax.eval_shape(used, jax.random.key(0), batch)

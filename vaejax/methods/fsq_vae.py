@@ -34,6 +34,7 @@ from vaejax.networks.quantizer import (
     UniformCodes,
     counted,
     finite_scalars,
+    for_last,
     perplexity,
     scalar_codebook,
     scalar_indices,
@@ -119,4 +120,5 @@ def statistics(z: Float[Array, "*places D"]) -> dict[str, Float[Array, " D"]]:
 
 def normalised(z: Float[Array, "*places D"], scale: dict[str, Float[Array, " D"]]) -> Float[Array, "*places D"]:
     """z with these statistics made 0 and 1."""
-    return (z - scale["mean"]) / jnp.sqrt(scale["variance"] + LEAST)
+    mean, variance = (for_last(scale[name], z) for name in ("mean", "variance"))
+    return (z - mean) / jnp.sqrt(variance + LEAST)

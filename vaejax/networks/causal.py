@@ -86,7 +86,7 @@ class Causal(nn.Module):
     def __call__(self, codes: Int[Array, "B T"]) -> Float[Array, "B T K"]:
         """The logits of all positions at once."""
         start = jnp.broadcast_to(self.start, (len(codes), 1, self.width))
-        h = jnp.concatenate([start, self.embed(codes[:, :-1])], axis=1) + self.positions
+        h = jnp.concatenate([start, self.embed(codes[:, :-1])], axis=1) + self.positions[None]
         for block in self.blocks:
             h = block(h)
         return self.head(self.norm(h))
@@ -95,7 +95,7 @@ class Causal(nn.Module):
         self, before: Int[Array, " B"], position: Int[Array, ""], cache: Cache
     ) -> tuple[Float[Array, "B K"], Cache]:
         """The logits of one position, given the code before it (any, at position 0) and the cache of those earlier."""
-        h = jnp.where(position == 0, self.start, self.embed(before)) + self.positions[position]
+        h = jnp.where(position == 0, self.start[None], self.embed(before)) + self.positions[position][None]
         h, kept = h[:, None], []
         for block, part in zip(self.blocks, cache, strict=True):
             h, new = block.step(h, part, position)

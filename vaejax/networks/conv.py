@@ -35,7 +35,7 @@ class _Conv(nn.Module):
     def __call__(self, x):
         kernel = self.param("kernel", GLOROT, (self.kernel, self.kernel, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return (conv_transpose if self.transpose else conv)(x, kernel) + bias
+        return (conv_transpose if self.transpose else conv)(x, kernel) + bias[None, None, None]
 
 
 class ConvEncoder(nn.Module):

@@ -228,9 +228,9 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, h: Float[Array, "B side side W"], parameters: int) -> tuple[Float[Array, "B H W C"], ...]:
         height, width, channels = self.shape
-        h = h * self.param("gain", nn.initializers.ones, h.shape[-1:]) + self.param(
-            "bias", nn.initializers.zeros, h.shape[-1:]
-        )
+        gain = self.param("gain", nn.initializers.ones, h.shape[-1:])
+        bias = self.param("bias", nn.initializers.zeros, h.shape[-1:])
+        h = h * gain[None, None, None] + bias[None, None, None]
         if h.shape[1] == 1:
             h = nn.Dense(height * width * channels * parameters, kernel_init=LECUN)(nn.gelu(h.reshape(len(h), -1)))
             return tuple(part.reshape(-1, *self.shape) for part in jnp.split(h, parameters, axis=-1))
@@ -303,7 +303,7 @@ class TopDown(nn.Module):
         blocks, plain = iter(enumerate(self.blocks)), iter(self.plain)
         h = _grown(h, self.levels[0].side)
         for at, (level, start) in enumerate(zip(self.levels, self.starts, strict=True)):
-            h = _grown(h, level.side) + start
+            h = _grown(h, level.side) + start[None]
             for _ in range(level.down):
                 number, block = next(blocks)
                 h, *rest = block(h, None if activations is None else activations[at], pick, number)

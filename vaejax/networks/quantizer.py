@@ -4,7 +4,7 @@ A grid of places [B, *grid] has one code each: an index below K, and the vector 
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,7 @@ class UniformCodes(NamedTuple):
 
 def nearest(z: Float[Array, "N D"], codebook: Float[Array, "K D"]) -> Int[Array, " N"]:
     """The index of the code with the least squared distance to each z."""
-    return jnp.argmin((codebook**2).sum(axis=1) - 2 * z @ codebook.T, axis=1)
+    return jnp.argmin((codebook**2).sum(axis=1)[None] - 2 * z @ codebook.T, axis=1)
 
 
 def straight_through(z: Float[Array, "*shape"], codes: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -90,26 +90,33 @@ def bounded(z: Float[Array, "... D"], levels: tuple[int, ...]) -> Float[Array, "
     half = (sizes - 1) * (1 - MARGIN) / 2
     offset = np.where(sizes % 2 == 0, 0.5, 0.0)
     shift = np.arctanh(offset / half)
-    return jnp.tanh(z + shift.astype(np.float32)) * half.astype(np.float32) - offset.astype(np.float32)
+    half, offset, shift = (for_last(number.astype(np.float32), z) for number in (half, offset, shift))
+    return jnp.tanh(z + shift) * half - offset
 
 
 def finite_scalars(z: Float[Array, "... D"], levels: tuple[int, ...]) -> Float[Array, "... D"]:
     """The nearest bins of the bounded z, scaled to [-1, 1], with the gradient of the bounded z."""
     bound = bounded(z, levels)
-    return straight_through(bound, jnp.round(bound)) / _halves(levels)
+    return straight_through(bound, jnp.round(bound)) / for_last(_halves(levels), z)
 
 
 def scalar_indices(codes: Float[Array, "... D"], levels: tuple[int, ...]) -> Int[Array, "..."]:
     """The number of each code: a row of `scalar_codebook`."""
-    digits = jnp.round(codes * _halves(levels) + _halves(levels)).astype(jnp.int32)
+    halves = for_last(_halves(levels), codes)
+    digits = jnp.round(codes * halves + halves).astype(jnp.int32)
     strides = np.cumprod((1, *levels[:0:-1]))[::-1].astype(np.int32)
-    return (digits * strides).sum(axis=-1)
+    return (digits * for_last(strides, codes)).sum(axis=-1)
 
 
 def scalar_codebook(levels: tuple[int, ...]) -> Float[np.ndarray, "K D"]:
     """All codes, the last dimension fastest."""
     digits = np.stack(np.unravel_index(np.arange(math.prod(levels)), levels), axis=-1)
     return ((digits - _halves(levels)) / _halves(levels)).astype(np.float32)
+
+
+def for_last(numbers: Any, like: Array) -> Any:
+    """Numbers [D], with as many axes as an array [..., D] to be combined with them."""
+    return numbers.reshape(*(1,) * (like.ndim - 1), -1)
 
 
 def _halves(levels: tuple[int, ...]) -> Float[np.ndarray, " D"]:

@@ -30,7 +30,7 @@ class Convolution(nn.Module):
     def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B H2 W2 O"]:
         kernel = self.param("kernel", self.initial, (self.kernel, self.kernel, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return OPERATORS[self.change](x, kernel) + bias
+        return OPERATORS[self.change](x, kernel) + bias[None, None, None]
 
 
 class Residual(nn.Module):

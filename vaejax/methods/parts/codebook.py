@@ -59,7 +59,7 @@ def _some(key: Key[Array, ""], z: Float[Array, "N D"], count: int) -> Float[Arra
 def _beginning(z: Float[Array, "N D"], count: int, key: Key[Array, ""]) -> Float[Array, "K D"]:
     """Random outputs of the encoder, a little apart from each other."""
     chosen, noise = jax.random.split(key)
-    return _some(chosen, z, count) + SPREAD * z.std(axis=0) * jax.random.normal(noise, (count, z.shape[1]))
+    return _some(chosen, z, count) + SPREAD * z.std(axis=0)[None] * jax.random.normal(noise, (count, z.shape[1]))
 
 
 # By gradients.
