@@ -49,13 +49,12 @@ def _generate_codes(method, params, prior, prior_params, key, batch, temperature
         raise InputError("only a quantising autoencoder has codes to generate; use vq_vae or fsq_vae")
     shape = uniform.mean.shape[:-1]
     grid = shape[1:] or (1, 1)
-    if prior.prior is not None:
-        check_params(prior, Batch(jnp.zeros((1, *grid, 1))), prior_params, runs=False)
     known = prior.prior(prior_params, batch).network if prior.prior is not None else None
     if known is None or known.length != grid[0] * grid[1] or known.codes != len(uniform.codebook):
         raise InputError(
             f"the prior has to be one over {len(uniform.codebook)} codes on a grid of {grid[0]}x{grid[1]}, as the "
             "autoencoder's are; train code_prior on its code_grids"
         )
+    check_params(prior, Batch(jnp.zeros((1, *grid, 1))), prior_params, runs=False)
     indices = sample_codes(prior, prior_params, key, (shape[0], *grid), temperature)
     return method.decode(params, uniform.codebook[indices.reshape(shape)]).mean
