@@ -130,11 +130,13 @@ def watch(path: Path, call: Callable[[], str]) -> Seen:
     handler.emit = lambda record: lines.append(record.getMessage())
     with ONE, redirect_stdout(printed), redirect_stderr(printed), warnings.catch_warnings(record=True) as warned:
         logger.addHandler(handler)
+        logger.propagate = False
         try:
             given = call()
         except Exception as raised:  # of any kind: it is judged
             error = raised
         finally:
+            logger.propagate = True
             logger.removeHandler(handler)
     lines += [*printed.getvalue().splitlines(), *(str(warning.message) for warning in warned)]
     return Seen(given, error, [line for line in lines if "checkpoint" in line or str(path) in line])
