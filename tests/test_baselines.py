@@ -10,7 +10,7 @@ import pytest
 from vaejax import InputError, build
 from vaejax.data import load
 from vaejax.data.source import Factors, factors_of
-from vaejax.method import Batch
+from vaejax.method import Batch, Space
 from vaejax.metrics.baselines import BASELINES, ica, pca, pixels, random_encoder, true_factors
 
 SPRITES = load("sprites", size=16)
@@ -36,7 +36,7 @@ def mixtures() -> Factors:
     def sample_factors(key, n):
         return jax.random.randint(key, (n, 2), 0, 21)
 
-    return Factors("mixtures", (2, 2, 1), 441, (), at, sample, (21, 21), ("a", "b"), render, sample_factors)
+    return Factors("mixtures", Space((2, 2, 1)), 441, (), at, sample, (21, 21), ("a", "b"), render, sample_factors)
 
 
 @pytest.mark.parametrize("name", BASELINES)

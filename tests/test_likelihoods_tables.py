@@ -1,4 +1,4 @@
-"""Likelihoods of tables: categories, columns of different kinds, what is missing; the same flat, mapped and compiled."""
+"""Likelihoods of tables: categories, columns of different kinds, missing values; the same flat, mapped and compiled."""
 
 from functools import partial
 

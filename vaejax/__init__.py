@@ -3,7 +3,7 @@
 from vaejax import apply, data, distributions, metrics, networks, objectives
 from vaejax.distributions import conditions, priors
 from vaejax.errors import InputError
-from vaejax.method import Batch, Method, State
+from vaejax.method import Batch, Method, Space, State
 from vaejax.methods import (
     METHODS,
     adversarial_autoencoder,
@@ -45,7 +45,7 @@ from vaejax.training.strategy import Strategy, plan
 from vaejax.training.sweep import Progress, fit
 
 __all__ = [
-    "METHODS", "Batch", "InputError", "Method", "Progress", "Result", "Runs", "State", "Strategy",
+    "METHODS", "Batch", "InputError", "Method", "Progress", "Result", "Runs", "Space", "State", "Strategy",
     "adversarial_autoencoder", "annealed_beta", "annealed_capacity", "apply", "autoencoder", "baselines",
     "beta_tcvae", "beta_vae", "build", "code_prior", "conditional_vae", "conditions", "contractive_autoencoder",
     "corruptions", "data", "denoising_autoencoder", "denoising_vae", "dip_vae_i", "dip_vae_ii", "distributions",

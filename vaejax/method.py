@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 Params = Any  # a pytree of arrays
 Hyper = Any  # a NamedTuple of numbers; traced, so that a new value never recompiles
@@ -18,9 +18,36 @@ Step = Int[Array, ""]
 class Batch(NamedTuple):
     """What a source gives and a method takes. The leading axis of every array is the batch."""
 
-    x: Float[Array, "B H W C"]  # images, in [0, 1]
+    x: Float[Array, " B *event"]  # images [H, W, C] in [0, 1], vectors [D]
     factors: Int[Array, "B K"] | None = None  # ground-truth factor indices, where the source has them
     label: Int[Array, " B"] | None = None  # class labels, where the source has them
+    mask: Bool[Array, " B *leading"] | None = None  # which elements of x there are, by its leading axes; None: all
+
+
+Kind = Literal["unit", "real", "count", "category"]
+KINDS: tuple[Kind, ...] = ("unit", "real", "count", "category")
+
+
+class Space(NamedTuple):
+    """What one example is: it picks the default network and likelihood, the checks of the data, and the drawing.
+
+    Fields:
+      shape: of one example: (H, W, C) of an image, (D,) of a vector.
+      kind: of its elements: `unit` (from 0 to 1, as pixels), `real`, `count` (0, 1, 2, ...) or `category` (the number
+        of one of `levels`); of a table, a kind for each column.
+      levels: how many categories there are; of a table, a number for each column, None where it isn't of categories.
+      ragged: how many leading axes of an example its mask has; 0 where everything is always there.
+    """
+
+    shape: tuple[int, ...]
+    kind: Kind | tuple[Kind, ...] = "unit"
+    levels: int | tuple[int | None, ...] | None = None
+    ragged: int = 0
+
+
+def as_space(space: "Space | tuple[int, ...]") -> Space:
+    """The space itself, or that of a bare shape: images of three axes are `unit`, anything else is `real`."""
+    return space if isinstance(space, Space) else Space(tuple(space), "unit" if len(space) == 3 else "real")
 
 
 class Distribution(Protocol):
@@ -109,10 +136,11 @@ class Method(NamedTuple):
       hyper: a NamedTuple of float defaults (`beta`, `learning_rate`, ...). Traced. init: `(key, batch) -> params`.
       loss: `(params, hyper, batch, key, step) -> (scalar, metrics)`; metrics are scalars (nats per image), with `loss`.
         `MeanOverExamples` of it, where it is one.
-      encode: `(params, batch) -> posterior`, a Distribution over latents [B, latents]. decode: `(params, latents) ->
-      likelihood` over images [B, H, W, C]. optimizer: `hyper -> optax.GradientTransformation`, rebuilt inside the step
-      because `hyper` is traced. prior: `(params, batch) -> Distribution` over latents [B, latents]: what is known of
-      them before the image is seen.
+      encode: `(params, batch) -> posterior`, a Distribution over latents [B, latents].
+      decode: `(params, latents, batch=None) -> likelihood` over examples [B, *event]; it may read the mask, the size
+        and the condition of a batch.
+      optimizer: `hyper -> optax.GradientTransformation`, rebuilt inside the step because `hyper` is traced.
+      prior: `(params, batch) -> Distribution` over latents [B, latents]: what is known of them before x is seen.
         A conditional method reads its condition in the batch, others only how many there are. None without a prior.
       classes: labels that it reads are below this; None if it reads none.
       unlabelled: whether it also learns from images without a label, which is -1.
@@ -123,7 +151,7 @@ class Method(NamedTuple):
     init: Callable[[Key[Array, ""], Batch], Params]
     loss: Loss
     encode: Callable[[Params, Batch], Any]
-    decode: Callable[[Params, Latent], Distribution]
+    decode: Callable[..., Distribution]
     optimizer: Callable[[Hyper], optax.GradientTransformation]
     prior: Callable[[Params, Batch], Any] | None = None
     classes: int | None = None

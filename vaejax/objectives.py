@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from vaejax.distributions.basic import Gaussian, StandardNormal
 from vaejax.distributions.conditions import unconditioned
@@ -70,9 +70,15 @@ def iwae_bound(log_weights: Float[Array, "K B"]) -> Float[Array, " B"]:
     return jax.nn.logsumexp(log_weights, axis=0) - math.log(len(log_weights))
 
 
-def squared_error(likelihood: Distribution, x: Float[Array, "B H W C"]) -> Float[Array, " B"]:
-    """|| x - E[x | z] ||^2 per example, summed over pixels."""
-    return ((_flat(x) - _flat(likelihood.mean)) ** 2).sum(axis=-1)
+def squared_error(
+    likelihood: Distribution, x: Float[Array, "B ..."], mask: Bool[Array, "B ..."] | None = None
+) -> Float[Array, " B"]:
+    """|| x - E[x | z] ||^2 per example, summed over the elements that are there."""
+    squares = (_flat(x) - _flat(likelihood.mean)) ** 2
+    if mask is None:
+        return squares.sum(axis=-1)
+    there = jnp.broadcast_to(mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), x.shape)
+    return jnp.where(_flat(there), squares, 0.0).sum(axis=-1)
 
 
 def capacity_penalty(rate: Float[Array, " B"], capacity: Float[Array, ""] | float) -> Float[Array, ""]:

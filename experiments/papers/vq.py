@@ -98,7 +98,7 @@ def rows_of(setting: Setting, name: str, model: Model, train: Source, test: Sour
     ]
 
 
-def built(model: Model, shape: tuple[int, int, int], spread: float) -> Method:
+def built(model: Model, shape: tuple[int, ...], spread: float) -> Method:
     """The model, whose reconstruction term is the squared error over the data's variance, and a constant."""
     networks = network("residual", shape, model.latents, model.width)
     return vq_vae(*networks, FixedGaussian(math.sqrt(spread / 2)), codes=model.codes)

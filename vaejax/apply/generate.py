@@ -25,4 +25,4 @@ def generate(method: Method, params: Params, key: Key[Array, ""], batch: Batch) 
             "a deterministic autoencoder has no prior to draw codes from; use a variational one, or an AAE"
         )
     check_classes(method, batch.label)
-    return method.decode(params, method.prior(params, batch).sample(key)).mean
+    return method.decode(params, method.prior(params, batch).sample(key), batch).mean

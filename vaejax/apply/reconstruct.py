@@ -15,4 +15,4 @@ def reconstruct(method: Method, params: Params, batch: Batch) -> Float[Array, "B
       InputError: images of another shape than the method's, or parameters that are not those of one of its runs.
     """
     check_params(method, batch, params, runs=False)
-    return method.decode(params, method.encode(params, batch).mean).mean
+    return method.decode(params, method.encode(params, batch).mean, batch).mean

@@ -13,8 +13,9 @@ from jaxtyping import Array, Int, Key
 
 from vaejax.data.paths import one_line, shown
 from vaejax.data.source import Arrays, Data, draw
+from vaejax.data.vectors import Kinds, Levels, checked_vectors
 from vaejax.errors import InputError, shortened
-from vaejax.method import Batch
+from vaejax.method import Batch, Space
 
 SPLITS = ("train", "test")
 ROUNDING = 1e-6  # of a full pixel: as far as float32 arithmetic may leave [0, 1]
@@ -22,25 +23,48 @@ log = logging.getLogger("vaejax")
 
 
 def at(data: Data, index: Int[Array, " n"]) -> Batch:
-    """The images of these indices, as float32 in [0, 1], with their factors and labels where there are any.
+    """The examples of these indices as float32, images in [0, 1], with factors, labels and mask where there are any.
 
-    `data` is `{"x": [N, H, W, C], "scale": float32, "factors": int32 [N, K], "label": int32 [N]}`, the last two only
-    where known; `scale` is the stored value of a full pixel (255 for bytes).
+    `data` is `{"x": [N, *event], "scale": float32, "factors": int32 [N, K], "label": int32 [N], "mask": bool [N, D]}`,
+    the last three only where known; `scale` is the stored value of a full pixel (255 for bytes), and 1 of vectors.
     """
     x = data["x"][index].astype(jnp.float32) / data["scale"]
-    return Batch(x, *(data[key][index] if key in data else None for key in ("factors", "label")))
+    return Batch(x, *(data[key][index] if key in data else None for key in ("factors", "label", "mask")))
 
 
 def sample(data: Data, key: Key[Array, ""], n: int) -> Batch:
-    """n images drawn uniformly with replacement; `data` as in `at`."""
+    """n examples drawn uniformly with replacement; `data` as in `at`."""
     return at(data, draw(key, n, data["x"].shape[0]))
 
 
-def arrays(name: str, x: Any, label: Any = None, factors: Any = None, white: float | None = None) -> Arrays:
-    """A source of the images x, after checking them; the arguments and errors are those of `checked`.
+def arrays(
+    name: str,
+    x: Any,
+    label: Any = None,
+    factors: Any = None,
+    white: float | None = None,
+    kind: Kinds = None,
+    levels: Levels = None,
+    mask: Any = None,
+) -> Arrays:
+    """A source of the images or vectors x, after checking them.
 
-    Where training and test images are two sources, give both the same `white`, since it is guessed for each alone.
+    Vectors are x [N, D]; their `kind`, `levels` and `mask` are those of `vaejax.data.vectors.checked_vectors`. The
+    others, and the errors, are those of `checked`. Where training and test images are two sources, give both the
+    same `white`, since it is guessed for each alone.
+
+    Raises:
+      InputError: as `checked` or `checked_vectors`; a `white` of vectors, or a kind, levels or mask of images.
     """
+    x = array_of(x, f"{shown(name)}: x") if isinstance(name, str) else x
+    if np.ndim(x) == 2:
+        if white is not None:
+            raise InputError(f"{shown(name)}: only images have a full pixel; leave white out, or give x [N, H, W]")
+        data, space = checked_vectors(name, x, kind, levels, mask)
+        return placed(name, data | _targets(name, len(x), label, factors), space)
+    for what, value in (("kind", kind), ("levels", levels), ("mask", mask)):
+        if value is not None:
+            raise InputError(f"{shown(name)}: only vectors x [N, D] take a {what}; leave it out, or reshape")
     return placed(name, checked(name, x, label, factors, white))
 
 
@@ -61,18 +85,23 @@ def checked(name: str, x: Any, label: Any = None, factors: Any = None, white: fl
     if white is not None and (isinstance(white, bool) or not isinstance(white, numbers.Real) or not 0 < white < inf):
         raise InputError(f"{shown(name)}: white has to be a number above 0, not {shortened(white)}")
     stored, scale = pixels(x, f"{shown(name)}: images", white)
-    data = {"x": stored, "scale": np.float32(scale)}
+    return {"x": stored, "scale": np.float32(scale)} | _targets(name, len(stored), label, factors)
+
+
+def _targets(name: str, count: int, label: Any, factors: Any) -> Data:
+    """The factors and labels of so many examples, as far as they are given."""
+    data = {}
     if factors is not None:
-        data["factors"] = integers(factors, len(stored), f"{shown(name)}: factors", rank=2)
+        data["factors"] = integers(factors, count, f"{shown(name)}: factors", rank=2)
     if label is not None:
-        data["label"] = integers(label, len(stored), f"{shown(name)}: labels", rank=1)
+        data["label"] = integers(label, count, f"{shown(name)}: labels", rank=1)
     return data
 
 
-def placed(name: str, data: Data) -> Arrays:
-    """A source of this checked data, which moves to the device."""
-    size, height, width, channels = data["x"].shape
-    return Arrays(name, (height, width, channels), size, jax.tree.map(jnp.asarray, data), at, sample)
+def placed(name: str, data: Data, space: Space | None = None) -> Arrays:
+    """A source of this checked data, which moves to the device; of images if no space is given."""
+    size, *event = data["x"].shape
+    return Arrays(name, space or Space(tuple(event)), size, jax.tree.map(jnp.asarray, data), at, sample)
 
 
 def pixels(x: Any, what: str, white: float | None = None) -> tuple[np.ndarray, float]:

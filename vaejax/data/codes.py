@@ -12,7 +12,7 @@ from vaejax.data.arrays import at, sample
 from vaejax.data.paths import one_line
 from vaejax.data.source import Arrays, Data, Factors, Source, Streamed, called, example, examples
 from vaejax.errors import InputError, check_sizes, shortened
-from vaejax.method import Method, Params
+from vaejax.method import Method, Params, Space
 
 BATCH = 100
 
@@ -50,7 +50,7 @@ def code_grids(method: Method, params: Params, source: Source | Streamed, images
     data = {"x": grids, "scale": jnp.float32(1)}
     if label is not None:
         data["label"] = label.ravel()[:count]
-    return Arrays(f"codes of {source.name}", grids.shape[1:], count, data, at, sample)
+    return Arrays(f"codes of {source.name}", Space(grids.shape[1:], "category"), count, data, at, sample)
 
 
 @partial(jax.jit, static_argnames=("method", "at"))

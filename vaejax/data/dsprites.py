@@ -19,7 +19,7 @@ from vaejax.data.bound import Bound, bound
 from vaejax.data.npz import read
 from vaejax.data.source import Arrays, Data, Factors, draw
 from vaejax.errors import InputError
-from vaejax.method import Batch
+from vaejax.method import Batch, Space
 
 NAMES = ("shape", "scale", "orientation", "x", "y")
 SIDE = 64
@@ -79,7 +79,7 @@ def grid(name: str, images: Bool[np.ndarray, "N 64 64"], classes: Int[np.ndarray
     }
     shape = (SIDE, SIDE, 1)
     partial = jax.tree_util.Partial(render, data)  # a pytree: the images are no constant of a program that gets it
-    return Factors(name, shape, len(images), data, at, sample, sizes, NAMES, partial, factor_sampler(sizes))
+    return Factors(name, Space(shape), len(images), data, at, sample, sizes, NAMES, partial, factor_sampler(sizes))
 
 
 def at(data: Data, index: Int[Array, " n"]) -> Batch:

@@ -47,7 +47,7 @@ def weighted(source: Factors, name: str, columns: tuple[int, ...], weights: Floa
     at, draw = bound(_at, base.at), bound(_draw, base.sizes, every)
     sample, drawn = bound(_sample, base.at, base.sizes, draw), jax.tree_util.Partial(draw, data["draw"])
     return Factors(
-        name, base.shape, size, data, at, sample, base.sizes, base.names, base.render, drawn, Joint(base, every, table)
+        name, base.space, size, data, at, sample, base.sizes, base.names, base.render, drawn, Joint(base, every, table)
     )
 
 

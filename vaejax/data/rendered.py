@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, Key
 from vaejax.data.bound import bound
 from vaejax.data.source import Data, Factors, Made, draw, factors_of
 from vaejax.errors import InputError, shortened
-from vaejax.method import Batch
+from vaejax.method import Batch, Space
 
 Render = Callable[..., Any]
 
@@ -26,7 +26,7 @@ def rendered(
     """A source without data, whose images `render` makes of factors Int[n, K]; the arguments are as in `Factors`."""
     at, count = bound(at_combination, render, sizes), int(np.prod(sizes))
     sample, factors = bound(sample_combination, at, count), bound(uniform_factors, sizes)
-    return Factors(name, shape, count, (), at, sample, sizes, names, render, factors, made=made)
+    return Factors(name, Space(shape), count, (), at, sample, sizes, names, render, factors, made=made)
 
 
 def at_combination(render: Render, sizes: tuple[int, ...], data: Data, index: Int[Array, " n"]) -> Batch:

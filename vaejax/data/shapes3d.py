@@ -47,7 +47,7 @@ from vaejax.data.bound import bound
 from vaejax.data.rendered import check_side, uniform_factors
 from vaejax.data.solids import Hit, capsule, cube, cylinder, sphere
 from vaejax.data.source import Data, Factors, draw, factors_of
-from vaejax.method import Batch
+from vaejax.method import Batch, Space
 
 NAMES = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
 SIZES = (10, 10, 10, 8, 4, 15)
@@ -98,7 +98,17 @@ def _shapes3d(size: int) -> Factors:
     drawn = jax.tree_util.Partial(render, data)  # a pytree: the maps are no constant of a program that gets it
     factors = bound(uniform_factors, SIZES)
     return Factors(
-        "shapes3d", (size, size, 3), COUNT, data, at, sample, SIZES, NAMES, drawn, factors, made=(shapes3d, (size,))
+        "shapes3d",
+        Space((size, size, 3)),
+        COUNT,
+        data,
+        at,
+        sample,
+        SIZES,
+        NAMES,
+        drawn,
+        factors,
+        made=(shapes3d, (size,)),
     )
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from vaejax.data.paths import shown
 from vaejax.errors import shortened
-from vaejax.method import Batch
+from vaejax.method import Batch, Space, as_space
 
 Data = Any  # a pytree that lives on the device; () for a source that renders
 Sample = Callable[[Data, Key[Array, ""], int], Batch]
@@ -22,7 +22,7 @@ class Arrays(NamedTuple):
 
     Fields:
       name: what the user calls it.
-      shape: (height, width, channels) of one image.
+      space: what one example is; `shape` is that of it.
       size: how many images there are.
       data: what `at` and `sample` take as their first argument, so that it is never baked into a program.
       at: `(data, index: Int[n]) -> Batch` of n images, jittable.
@@ -30,11 +30,16 @@ class Arrays(NamedTuple):
     """
 
     name: str
-    shape: tuple[int, int, int]
+    space: Space
     size: int
     data: Data
     at: Callable[[Data, Int[Array, " n"]], Batch]
     sample: Sample
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return as_space(self.space).shape
 
 
 class Factors(NamedTuple):
@@ -54,7 +59,7 @@ class Factors(NamedTuple):
     """
 
     name: str
-    shape: tuple[int, int, int]
+    space: Space
     size: int
     data: Data
     at: Callable[[Data, Int[Array, " n"]], Batch]
@@ -65,6 +70,11 @@ class Factors(NamedTuple):
     sample_factors: Callable[[Key[Array, ""], int], Int[Array, "n K"]]
     joint: "Joint | None" = None
     made: Made | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return as_space(self.space).shape
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         """How pickle makes it again; a copy with other fields still has `made`, but is another object."""
@@ -94,7 +104,7 @@ class Streamed(NamedTuple):
     an order of its own. It is a function of w only, so reading can go on from any window as if it had never stopped.
 
     Fields:
-      name, shape, size: as in `Arrays`.
+      name, space, size: as in `Arrays`.
       window: how many images are on the device at a time.
       windows: `(start) -> ` windows start, start + 1, ..., without end, in the host's memory: `data` of `Arrays` with
         `window` images. The next one is read by threads in the background; `close()` ends them, and so does letting
@@ -107,7 +117,7 @@ class Streamed(NamedTuple):
     """
 
     name: str
-    shape: tuple[int, int, int]
+    space: Space
     size: int
     window: int
     windows: Callable[[int], Generator[Data, None, None]]
@@ -115,6 +125,11 @@ class Streamed(NamedTuple):
     sample: Sample
     take: Callable[[Int[np.ndarray, " n"]], Arrays]
     mark: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return as_space(self.space).shape
 
 
 Source = Arrays | Factors  # all of it on the device

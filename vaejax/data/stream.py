@@ -36,6 +36,7 @@ from vaejax.data.paths import one_line, reason, shown
 from vaejax.data.source import Arrays, Data, Streamed
 from vaejax.data.tfds import block_of, blocks, column, elsewhere, images, mark, opened, parsed, size_of, targets
 from vaejax.errors import LARGEST, InputError, check_sizes
+from vaejax.method import Space
 
 SEED = 0  # of the orders of all epochs
 MOST = 2048  # images read together, so that reading ends soon after it is told to
@@ -73,7 +74,7 @@ def streamed(reader: Reader, window: int, mark: str = "") -> Streamed:
     if window >= size:
         raise InputError(f"{name}: a window of {window} would hold all {size} images; leave window out")
     endless = partial(windows, reader, window)
-    return Streamed(reader.name, reader.shape, size, window, endless, at, sample, partial(take, reader), mark)
+    return Streamed(reader.name, Space(reader.shape), size, window, endless, at, sample, partial(take, reader), mark)
 
 
 def windows(reader: Reader, window: int, start: int) -> Generator[Data, None, None]:

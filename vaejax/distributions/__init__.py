@@ -13,7 +13,7 @@ from vaejax.distributions.basic import (
     StandardNormal,
     softplus,
 )
-from vaejax.distributions.conditions import Conditioned, Masked
+from vaejax.distributions.conditions import Conditioned, Given
 from vaejax.distributions.counts import (
     NegativeBinomial,
     NegativeBinomialCounts,
@@ -23,6 +23,7 @@ from vaejax.distributions.counts import (
     ZeroInflatedNegativeBinomial,
     size_factor,
 )
+from vaejax.distributions.masks import Masked
 from vaejax.distributions.mixed import COLUMNS, Columns, Mixed
 from vaejax.distributions.multinomial import Multinomial, MultinomialCounts
 from vaejax.distributions.pixels import (
@@ -37,7 +38,8 @@ from vaejax.distributions.vectors import Categories, Category, LearnedStudentT, 
 __all__ = [
     "COLUMNS", "LIKELIHOODS", "LOG_2PI", "Bernoulli", "Categorical", "Categories", "Category", "Columns",
     "Conditioned", "ContinuousBernoulli", "Delta", "DiscretizedLogistic", "Family", "FixedGaussian", "Gaussian",
-    "LearnedGaussian", "LearnedStudentT", "LogisticMixture", "Masked", "Mixed", "Multinomial", "MultinomialCounts",
+    "Given", "LearnedGaussian", "LearnedStudentT", "LogisticMixture", "Masked", "Mixed", "Multinomial",
+    "MultinomialCounts",
     "NegativeBinomial", "NegativeBinomialCounts", "PixelLevels", "Poisson", "PoissonCounts", "StandardNormal",
     "StudentT", "ZeroInflatedCounts", "ZeroInflatedNegativeBinomial", "conditions", "priors", "size_factor",
     "softplus",

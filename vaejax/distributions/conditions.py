@@ -39,7 +39,7 @@ def unconditioned(distribution: Any) -> Any:
     return distribution.base if isinstance(distribution, Conditioned) else distribution
 
 
-class Masked(NamedTuple):
+class Given(NamedTuple):
     """A likelihood of images of which some pixels are given: they are certain, and count nothing.
 
     Fields:

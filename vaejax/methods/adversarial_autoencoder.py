@@ -120,7 +120,7 @@ def adversarial_autoencoder(
             return discriminator.apply(params, shown(z, batch))
 
         z = base.encode(params, batch).sample(key)
-        distortion = reconstruction(base.decode(params, z), batch.x).mean()
+        distortion = reconstruction(base.decode(params, z, batch), batch.x).mean()
         adversarial = -jax.nn.log_softmax(judge(jax.lax.stop_gradient(params["discriminator"]), z))[:, 0].mean()
         loss = distortion + hyper.lambda_adversarial * adversarial
         drawn = prior_of(params, batch).sample(jax.random.fold_in(key, 1))

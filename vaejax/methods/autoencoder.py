@@ -34,7 +34,7 @@ def autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoul
     def loss(params, hyper, batch, key, step):
         del hyper, step
         params = live(params, key)
-        loss = reconstruction(decode(params, encode(params, batch).mean), batch.x).mean()
+        loss = reconstruction(decode(params, encode(params, batch).mean, batch), batch.x).mean()
         return loss, {"loss": loss, "reconstruction": loss}
 
     return Method(Hyper(), init, loss, encode, decode, lambda hyper: optax.adam(hyper.learning_rate))

@@ -138,7 +138,8 @@ def code_prior(codes: int, grid: tuple[int, int], width: int = 128, depth: int =
         del params
         return Delta(batch.x)
 
-    def decode(params, grids):
+    def decode(params, grids, batch=None):
+        del batch
         return NextCodes(Autoregressive(network, params, grids).logits(grids))
 
     def prior(params, batch):

@@ -35,7 +35,8 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian, StandardNormal
-from vaejax.distributions.conditions import Conditioned, Masked, one_hot
+from vaejax.distributions.conditions import Conditioned, Given, one_hot
+from vaejax.distributions.given import likelihood_of
 from vaejax.errors import InputError, choose
 from vaejax.method import Batch, Distribution, MeanOverExamples, Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
@@ -129,10 +130,10 @@ def conditional_vae(
     def encode(params, batch):
         return Conditioned(gaussian("encoder", params, batch, blank=False), given.vector(batch))
 
-    def decode(params, latents):
+    def decode(params, latents, batch=None):
         key = params.get(DROPOUT)
         arrays = outputs("decoder", decoder, params["decoder"], latents, likelihood.parameters, key)
-        return given.complete(likelihood(*arrays), latents)
+        return given.complete(likelihood_of(likelihood, arrays, batch), latents)
 
     def prior_of(params, batch):
         vector = given.vector(batch)
@@ -205,13 +206,13 @@ def _quadrants(count: int, classes: int | None, attributes: Any) -> Condition:
     def known(x: Image) -> Image:
         return jnp.where(observed(count, x.shape[1:])[None], x, 0.0)
 
-    def complete(likelihood: Distribution, latents: Float[Array, "B D"]) -> Masked:
+    def complete(likelihood: Distribution, latents: Float[Array, "B D"]) -> Given:
         shape = jax.eval_shape(lambda: likelihood.mean).shape
         mask = observed(count, shape[1:])
         seen = np.flatnonzero(mask)
         flat = jnp.zeros((shape[0], mask.size), latents.dtype)
         given = flat.at[:, seen].set(latents[:, -seen.size :]).reshape(shape)
-        return Masked(likelihood, given, jnp.broadcast_to(mask[None], shape))
+        return Given(likelihood, given, jnp.broadcast_to(mask[None], shape))
 
     return Condition(vector, known, complete, hidden=False)
 

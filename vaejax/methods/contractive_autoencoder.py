@@ -64,7 +64,7 @@ def contractive_autoencoder(
         del step
         params = live(params, key)
         z, pull = jax.vjp(lambda x: base.encode(params, batch._replace(x=x)).mean, batch.x)
-        distortion = reconstruction(base.decode(params, z), batch.x)
+        distortion = reconstruction(base.decode(params, z, batch), batch.x)
         contraction = squared_rows(pull, rows(key, z))
         loss = (distortion + hyper.lambda_contractive * contraction).mean()
         means = {"reconstruction": distortion.mean(), "contraction": contraction.mean()}

@@ -57,7 +57,7 @@ def denoising_autoencoder(
         seen = batch if of_codes else batch._replace(x=spoil(key, batch.x, hyper.level))
         z = base.encode(params, seen).mean
         z = spoil(key, z, hyper.level) if of_codes else z
-        loss = reconstruction(base.decode(params, z), batch.x).mean()
+        loss = reconstruction(base.decode(params, z, batch), batch.x).mean()
         return loss, {"loss": loss, "reconstruction": loss}
 
     return base._replace(hyper=Hyper(), loss=loss)

@@ -93,7 +93,7 @@ def fsq_vae(
         z = base.encode(params, batch).mean
         scale = statistics(z)
         found = finite_scalars(normalised(z, scale), levels)
-        loss = reconstruction(base.decode(params, found), batch.x).mean()
+        loss = reconstruction(base.decode(params, found, batch), batch.x).mean()
         indices = scalar_indices(jax.lax.stop_gradient(found), levels)
         spread = perplexity(counted(indices, math.prod(levels)))
         away = optax.tree.sub(params["scale"], jax.lax.stop_gradient(scale))

@@ -27,6 +27,7 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian
+from vaejax.distributions.given import likelihood_of
 from vaejax.errors import InputError
 from vaejax.method import Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
@@ -143,8 +144,9 @@ def hierarchical_vae(
     def prior(params, batch):
         return TopDownGaussian(top_down, params["decoder"], len(batch.x), parameters)
 
-    def decode(params, z):
-        return likelihood(*top_down.apply(params["decoder"], z, parameters))
+    def decode(params, z, batch=None):
+        arrays: Any = top_down.apply(params["decoder"], z, parameters)
+        return likelihood_of(likelihood, arrays, batch)
 
     def loss(params, hyper, batch, key, step):
         posterior = encode(params, batch)

@@ -70,7 +70,7 @@ def iwae(
         params = live(params, key)
         assert base.prior is not None
         prior = base.prior(params, batch)
-        distortion = distortions(base, params, z, batch.x)
+        distortion = distortions(base, params, z, batch)
         log_q, log_p = (jax.vmap(partial(total_log_prob, distribution))(z) for distribution in (posterior, prior))
         return log_p - log_q - distortion, distortion
 

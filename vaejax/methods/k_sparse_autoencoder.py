@@ -57,7 +57,7 @@ def k_sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family 
     def loss(params, hyper, batch, key, step):
         del hyper, step
         params = live(params, key)
-        loss = reconstruction(base.decode(params, encode(params, batch).mean), batch.x).mean()
+        loss = reconstruction(base.decode(params, encode(params, batch).mean, batch), batch.x).mean()
         return loss, {"loss": loss, "reconstruction": loss}
 
     return base._replace(hyper=Hyper(), init=init, loss=loss, encode=encode)

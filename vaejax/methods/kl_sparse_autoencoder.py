@@ -51,7 +51,7 @@ def kl_sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family
         params = live(params, key)
         logits = base.encode(params, batch).mean
         z = jax.nn.sigmoid(logits)
-        distortion = reconstruction(base.decode(params, z), batch.x).mean()
+        distortion = reconstruction(base.decode(params, z, batch), batch.x).mean()
         sparsity = kl_of_activation(hyper.rho, logits).sum()
         loss = distortion + hyper.lambda_kl * sparsity
         return loss, {"loss": loss, "reconstruction": distortion, "sparsity": sparsity, "activation": z.mean()}

@@ -39,7 +39,7 @@ def sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family = 
         del step
         params = live(params, key)
         z = base.encode(params, batch).mean
-        distortion = reconstruction(base.decode(params, z), batch.x)
+        distortion = reconstruction(base.decode(params, z, batch), batch.x)
         size = jnp.abs(z).sum(axis=-1)
         loss = (distortion + hyper.lambda_l1 * size).mean()
         return loss, {"loss": loss, "reconstruction": distortion.mean(), "l1": size.mean()}

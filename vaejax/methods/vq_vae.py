@@ -80,7 +80,7 @@ def vq_vae(
         params = live(params, key)
         z = base.encode(params, batch).mean
         found = jax.lax.stop_gradient(quantised(params, z))
-        likelihood = base.decode(params, straight_through(z, found.mean))
+        likelihood = base.decode(params, straight_through(z, found.mean), batch)
         distortion = reconstruction(likelihood, batch.x).mean()
         commitment = ((z - found.mean) ** 2).sum() / len(z)
         loss = distortion + hyper.commitment * commitment

@@ -51,7 +51,7 @@ def wae_mmd(
         del step
         params = live(params, key)
         z = model.encode(params, batch).sample(key)
-        distortion = reconstruction(model.decode(params, z), batch.x).mean()
+        distortion = reconstruction(model.decode(params, z, batch), batch.x).mean()
         drawn = model.prior(params, batch).sample(jax.random.fold_in(key, 1))
         mmd = maximum_mean_discrepancy(z, drawn)
         loss = distortion + hyper.lambda_mmd * mmd

@@ -132,7 +132,7 @@ class ImportanceSampling:
 
         def weigh(number: Array) -> Float[Array, " B"]:
             z = posterior.sample(jax.random.fold_in(key, number))
-            return log_weight(posterior, prior, method.decode(params, z), z, batch.x)
+            return log_weight(posterior, prior, method.decode(params, z, batch), z, batch.x)
 
         def add(sums: Sums, start: Array) -> tuple[Sums, None]:
             numbers = start + jnp.arange(self.chunk)

@@ -95,8 +95,8 @@ def _measure(method, at, count, size, mesh, params, shared) -> dict[str, Float[A
             posterior = method.encode(params, batch)
             z = posterior.sample(jax.random.fold_in(jax.random.key(0), number))
             values = {
-                "reconstruction": reconstruction(method.decode(params, z), batch.x),
-                "squared_error": squared_error(method.decode(params, posterior.mean), batch.x),
+                "reconstruction": reconstruction(method.decode(params, z, batch), batch.x),
+                "squared_error": squared_error(method.decode(params, posterior.mean, batch), batch.x, batch.mask),
                 "mean": unconditioned(posterior).mean,
             }
             if "classifier" in params and batch.label is not None:

@@ -7,11 +7,12 @@ import numpy as np
 from flax import linen as nn
 
 from vaejax.errors import InputError, choose
+from vaejax.method import Space
 from vaejax.networks.conv import ConvDecoder, ConvEncoder
 from vaejax.networks.hierarchical import BottomUp, TopDown, fitting_levels
 from vaejax.networks.mlp import MLPDecoder, MLPEncoder
 from vaejax.networks.residual import ResidualDecoder, ResidualEncoder
-from vaejax.networks.sizes import Shape, image_shape, whole_number, whole_numbers
+from vaejax.networks.sizes import Shape, example_shape, whole_number, whole_numbers
 
 Width = int | tuple[int, ...] | None
 Build = Callable[[Shape, int, Width], tuple[nn.Module, nn.Module]]
@@ -88,13 +89,16 @@ NETWORKS: dict[str, Build] = {
 }
 
 
+OF_ANY = tuple(name for name in NETWORKS if name.startswith("mlp"))  # which take examples of any shape
+
+
 def sizes_of_network(shape: Any, latents: Any, width: Any) -> tuple[Shape, int, Width]:
     """These as plain Python has them: lists as tuples, NumPy's whole numbers as `int`.
 
     Raises:
       InputError: one of them is no whole number, below 1, or no shape.
     """
-    shape, latents = image_shape(shape), whole_number("latents", latents)
+    shape, latents = example_shape(shape), whole_number("latents", latents)
     widths = whole_numbers("width", 1 if width is None else width)
     if latents < 1 or not widths or min(widths) < 1:
         raise InputError(f"a network needs at least 1 latent and width 1, not {latents} latents and width {width}")
@@ -103,16 +107,27 @@ def sizes_of_network(shape: Any, latents: Any, width: Any) -> tuple[Shape, int, 
     return shape, latents, widths if np.ndim(width) else widths[0]
 
 
-def network(name: str, shape: Shape, latents: int, width: Width = None) -> tuple[nn.Module, nn.Module]:
-    """The encoder and the decoder for images [height, width, channels].
+def network(
+    name: str, shape: Shape, latents: int, width: Width = None, space: Space | None = None
+) -> tuple[nn.Module, nn.Module]:
+    """The encoder and the decoder for images [height, width, channels] or vectors [D].
 
     `width` is the size of a hidden layer of `mlp` (1200 if not given), the number of channels of the first
     convolution (32 if not given) or of most convolutions of `residual` (128) or `hierarchical` (64, or two numbers:
     also those inside its blocks), or the hidden layers of the encoder of `mlp_relu`, `mlp_tanh` and `mlp_sigmoid`,
     which their decoders repeat in reverse: several sizes, or one for two layers (200 if not given).
 
+    A `space` of counts or categories tells a fully connected encoder how to read them (`vaejax.networks.features`).
+
     Raises:
       InputError: an unknown name, a shape that the network can't take, or a size below 1.
     """
     build = choose(NETWORKS, name, "network")
-    return build(*sizes_of_network(shape, latents, width))
+    sizes = sizes_of_network(shape, latents, width)
+    if len(sizes[0]) != 3 and name not in OF_ANY:
+        vectors, choices = f"vectors of {sizes[0][0]} numbers", ", ".join(OF_ANY)
+        raise InputError(f"the network {name!r} takes images, not {vectors}; choose one of: {choices}")
+    encoder, decoder = build(*sizes)
+    if space is not None and isinstance(encoder, MLPEncoder) and space.kind not in ("unit", "real"):
+        encoder = encoder.clone(space=space)
+    return encoder, decoder

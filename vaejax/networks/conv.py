@@ -60,7 +60,7 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """z [B, latents] -> the `parameters` arrays [B, *shape] of a likelihood."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     width: int = 32
 
     @nn.compact

@@ -80,7 +80,7 @@ def read_levels(blocks: str) -> Levels:
     return levels
 
 
-def fitting_levels(shape: tuple[int, int, int]) -> Levels:
+def fitting_levels(shape: tuple[int, ...]) -> Levels:
     """Levels for images of this shape: a vector and every side from 4 to 16, or three vectors if they aren't square."""
     height, width, _ = shape
     side = height
@@ -94,7 +94,7 @@ def fitting_levels(shape: tuple[int, int, int]) -> Levels:
     return tuple(Level(side, 1 if side == 1 else 2, 1 if side == 1 else 2) for side in [1, *sides[::-1]])
 
 
-def check_levels(levels: Levels, shape: tuple[int, int, int]) -> None:
+def check_levels(levels: Levels, shape: tuple[int, ...]) -> None:
     """Nothing, for levels that images of this shape can have.
 
     Raises:
@@ -145,7 +145,7 @@ def _scaled(scale: float) -> nn.initializers.Initializer:
 class BottomUp(nn.Module):
     """x [B, H, W, C] -> the activations [B, side, side, width] of every level, from the coarsest."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     width: int
     inside: int
     levels: Levels
@@ -223,7 +223,7 @@ class LatentBlock(nn.Module):
 class Head(nn.Module):
     """The last state [B, side, side, width] -> the `parameters` arrays [B, *shape] of a likelihood."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
 
     @nn.compact
     def __call__(self, h: Float[Array, "B side side W"], parameters: int) -> tuple[Float[Array, "B H W C"], ...]:
@@ -261,7 +261,7 @@ class Walk(NamedTuple):
 class TopDown(nn.Module):
     """z [B, total] -> the `parameters` arrays [B, *shape] of a likelihood; and everything else that goes this way."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     latents: int
     width: int
     inside: int

@@ -10,20 +10,24 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from vaejax.method import Space
+from vaejax.networks.features import features
+
 GLOROT = nn.initializers.glorot_uniform()
 ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh, "sigmoid": nn.sigmoid}
 
 
 class MLPEncoder(nn.Module):
-    """x [B, H, W, C] -> the `parameters` arrays [B, latents] of a posterior."""
+    """x [B, *shape] -> the `parameters` arrays [B, latents] of a posterior."""
 
     latents: int
     layers: tuple[int, ...] = (1200, 1200)
     activation: str = "relu"
+    space: Space | None = None  # of x, where its numbers are not read as they are
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W C"], parameters: int) -> tuple[Float[Array, "B latents"], ...]:
-        h = x.reshape(x.shape[0], -1)
+    def __call__(self, x: Float[Array, " B *shape"], parameters: int) -> tuple[Float[Array, "B latents"], ...]:
+        h = features(x, self.space)
         for width in self.layers:
             h = ACTIVATIONS[self.activation](nn.Dense(width, kernel_init=GLOROT)(h))
         return tuple(jnp.split(nn.Dense(self.latents * parameters, kernel_init=GLOROT)(h), parameters, axis=-1))
@@ -32,12 +36,12 @@ class MLPEncoder(nn.Module):
 class MLPDecoder(nn.Module):
     """z [B, latents] -> the `parameters` arrays [B, *shape] of a likelihood."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     layers: tuple[int, ...] = (1200, 1200, 1200)
     activation: str = "tanh"
 
     @nn.compact
-    def __call__(self, z: Float[Array, "B latents"], parameters: int) -> tuple[Float[Array, "B H W C"], ...]:
+    def __call__(self, z: Float[Array, "B latents"], parameters: int) -> tuple[Float[Array, " B *shape"], ...]:
         h = z
         for width in self.layers:
             h = ACTIVATIONS[self.activation](nn.Dense(width, kernel_init=GLOROT)(h))

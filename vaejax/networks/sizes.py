@@ -7,7 +7,7 @@ import numpy as np
 
 from vaejax.errors import LARGEST, InputError, check_sizes, shortened
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]  # (height, width, channels) of an image, (D,) of a vector
 
 
 def whole_number(name: str, value: Any, least: int = -LARGEST) -> int:
@@ -36,17 +36,17 @@ def whole_numbers(name: str, values: Any, least: int = -LARGEST) -> tuple[int, .
     return (whole_number(name, values, least),)
 
 
-def image_shape(shape: Any) -> Shape:
-    """(height, width, channels) of an image.
+def example_shape(shape: Any) -> Shape:
+    """(height, width, channels) of an image, or (D,) of a vector.
 
     Raises:
-      InputError: these are not three whole numbers that are at least 1.
+      InputError: these are not three whole numbers, or one, that are at least 1.
     """
-    how = "a shape is (height, width, channels), such as (28, 28, 1)"
-    if not isinstance(shape, (list, tuple, np.ndarray)) or np.ndim(np.asarray(shape, object)) != 1 or len(shape) != 3:
+    how = "a shape is (height, width, channels), such as (28, 28, 1), or (D,) of a vector"
+    rank = np.ndim(np.asarray(shape, object)) if isinstance(shape, (list, tuple, np.ndarray)) else 0
+    if rank != 1 or len(shape) not in (1, 3):
         raise InputError(f"{how}, not {shortened(shape)}")
     try:
-        height, width, channels = whole_numbers("a side", shape, least=1)
+        return whole_numbers("a side", shape, least=1)
     except InputError as error:
         raise InputError(f"{how}: {error}") from None
-    return height, width, channels

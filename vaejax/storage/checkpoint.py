@@ -5,8 +5,11 @@ written once. A save has the SHA-256 of every array, and of all that is said of 
 the one before takes its place, with a line that says so.
 """
 
+import errno
 import json
 import logging
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +78,7 @@ class Checkpoints(NamedTuple):
         about["arrays"] = {name: array_sha256(array) for name, array in arrays.items()}
         about["whole"] = checksum(about)
         name = f"{block.runs[0]:05d}-{block.runs[-1]:05d}-{block.runs.size}"
+        attempt(self.folder / name, lambda: _check_room(self.folder / name, arrays))
         with _open(self.folder / name, KEPT) as checkpointer:
             checkpointer.save(block.segments, to_host(block.tree), overwrite=True, custom_metadata=about)
         save = self.folder / name / str(block.segments)
@@ -142,6 +146,21 @@ def _free(path: Path) -> Path:
     return found
 
 
+def _check_room(folder: Path, arrays: Arrays) -> None:
+    """Nothing, where so much can be written; Orbax's threads, once begun, would complain by themselves or wait.
+
+    Raises:
+      OSError: it can't.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    trial = folder / ".trial"
+    trial.write_bytes(b"")
+    trial.unlink()
+    needed = 2 * sum(array.nbytes for array in arrays.values()) + 2**16
+    if shutil.disk_usage(folder).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def _sums(save: Path) -> dict[str, str]:
     """The checksum of every file of a save."""
     files = sorted(file for file in save.rglob("*") if file.is_file() and file.name != SUMS)
@@ -183,6 +202,9 @@ def _open(folder: Path, kept: Any, verb: str = "write") -> Iterator[ocp.training
         except (InputError, Unsound):
             raise
         except Exception as error:  # Orbax and TensorStore raise many kinds; the user needs the cause in one line
+            for cause in _chain(error):
+                if not isinstance(cause, Exception):  # Ctrl-C, which Orbax has taken for a failure of its own
+                    raise cause from None
             reason = _cause(error)
             if verb == "read":
                 raise Unsound(reason) from error
@@ -193,15 +215,21 @@ def _open(folder: Path, kept: Any, verb: str = "write") -> Iterator[ocp.training
 
 def _cause(error: BaseException) -> str:
     """The reason that the operating system gave, or else the first line of the error."""
-    seen: BaseException | None = error
-    while seen is not None:
+    for seen in _chain(error):
         if isinstance(seen, OSError) and seen.strerror:
             return seen.strerror
-        seen = seen.__cause__ or seen.__context__
     for known in ("No space left on device", "Read-only file system", "Permission denied", "File too large"):
         if known.lower() in str(error).lower():
             return known
     return " ".join(str(error).split("\n")[0].split())[:200] or type(error).__name__
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, what caused it, what caused that, ..."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
 
 
 @contextmanager

@@ -182,7 +182,8 @@ def held(path: Path) -> Iterator[None]:
         yield
     finally:
         if lock.lock_counter == 1:
-            owner.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of a disk that can't be written any more, which has been said
+                owner.unlink(missing_ok=True)
         lock.release()
 
 

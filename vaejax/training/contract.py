@@ -22,7 +22,7 @@ CONTRACT = {  # of every function: what it takes, and in words what it gives
     "init": ("key, batch", "the parameters, a tree of float arrays"),
     "loss": ("params, hyper, batch, key, step", "(loss, metrics), a scalar and a dict of scalars with 'loss'"),
     "encode": ("params, batch", "a distribution over codes [B, latents], with mean and sample"),
-    "decode": ("params, latents", "a distribution over images [B, H, W, C], with mean, sample and log_prob"),
+    "decode": ("params, latents, batch", "a distribution over examples [B, *event], with mean, sample and log_prob"),
     "optimizer": ("hyper", "an optax.GradientTransformation, such as optax.adam(hyper.learning_rate)"),
     "prior": ("params, batch", "a distribution over codes [B, latents], with sample"),
 }
@@ -107,7 +107,9 @@ def _traced(method: Method, batch: Batch) -> tuple[str, ...]:
         if jnp.ndim(z) < 2 or len(z) != len(batch.x) or not jnp.issubdtype(z.dtype, jnp.floating):
             raise InputError(f"encode has to give floats [B, latents], here [{len(batch.x)}, ...], not {_kind(z)}")
         at = "decode"
-        _check_images(_distribution("decode", method.decode(params, z), "mean", "sample", "log_prob").mean, batch)
+        _check_images(
+            _distribution("decode", method.decode(params, z, batch), "mean", "sample", "log_prob").mean, batch
+        )
         if method.prior is not None:
             at = "prior"
             _distribution("prior", method.prior(params, batch), "sample")

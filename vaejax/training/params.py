@@ -90,9 +90,11 @@ def check_batch(batch: Any) -> None:
     if not isinstance(batch, Batch):
         raise InputError(f"images have to come in a batch, as in vaejax.Batch(x), not {shortened(batch)}")
     shape = np.shape(batch.x) if hasattr(batch.x, "shape") else ()
-    if len(shape) != 4 or 0 in shape:
+    if len(shape) < 2 or 0 in shape:
         what = shape if hasattr(batch.x, "shape") else shortened(batch.x)
-        raise InputError(f"images have to be an array [B, H, W, C] with at least one image, not {what}")
+        raise InputError(
+            f"images have to be an array [B, H, W, C] with at least one image (or vectors [B, D]), not {what}"
+        )
     if not jnp.issubdtype(batch.x.dtype, jnp.floating):
         raise InputError(f"images have to be floats, from 0 to 1, not {batch.x.dtype}; convert and scale them")
     for name, axes in (("label", 1), ("factors", 2)):
@@ -154,7 +156,7 @@ def _expected(method: Method, tree: Any, shapes: tuple[tuple[Shape, str], ...]) 
 
     def trace(key: jax.Array, batch: Batch) -> tuple[Params, Any]:
         params = method.init(key, batch)
-        return params, method.decode(params, method.encode(params, batch).mean).mean
+        return params, method.decode(params, method.encode(params, batch).mean, batch).mean
 
     try:
         params, made = jax.eval_shape(trace, jax.random.key(0), batch)

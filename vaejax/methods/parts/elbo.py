@@ -40,17 +40,18 @@ def elbo_terms(model: EncoderDecoder | Method, params: Params, batch: Batch, key
     z = posterior.sample(key)
     assert model.prior is not None
     nats = rate(posterior, model.prior(params, batch), z).sum(axis=-1)
-    return Terms(posterior, z, reconstruction(model.decode(params, z), batch.x), nats)
+    return Terms(posterior, z, reconstruction(model.decode(params, z, batch), batch.x), nats)
 
 
 def distortions(
-    model: EncoderDecoder | Method, params: Params, z: Float[Array, "K B latents"], x: Float[Array, "B H W C"]
+    model: EncoderDecoder | Method, params: Params, z: Float[Array, "K B latents"], batch: Batch
 ) -> Float[Array, "K B"]:
-    """-log p(x | z) in nats of K codes of each image.
+    """-log p(x | z) in nats of K codes of each example.
 
     They are decoded along one axis: on a CPU gradients of products over two take a third longer. Codes of an image are
     neighbours there, so that devices that share a batch also share these.
     """
-    many = len(z)
-    flat = z.swapaxes(0, 1).reshape(many * len(x), *z.shape[2:])
-    return reconstruction(model.decode(params, flat), jnp.repeat(x, many, axis=0)).reshape(len(x), many).T
+    many, count = z.shape[:2]
+    flat = z.swapaxes(0, 1).reshape(many * count, *z.shape[2:])
+    several = jax.tree.map(lambda leaf: jnp.repeat(leaf, many, axis=0), batch)
+    return reconstruction(model.decode(params, flat, several), several.x).reshape(count, many).T

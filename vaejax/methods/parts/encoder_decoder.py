@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.distributions.basic import Delta, Family, Gaussian, StandardNormal
+from vaejax.distributions.given import likelihood_of
 from vaejax.method import Batch, Distribution, Network, Params
 from vaejax.networks.calls import DROPOUT, check_vectors, outputs, started
+from vaejax.networks.features import seen
 
 POSTERIORS: dict[str, Family] = {"deterministic": Delta, "gaussian": Gaussian}  # where a method leaves the choice
 
@@ -18,7 +20,7 @@ class EncoderDecoder(NamedTuple):
 
     init: Callable[[jax.Array, Batch], Params]
     encode: Callable[[Params, Batch], Any]
-    decode: Callable[[Params, jax.Array], Distribution]
+    decode: Callable[..., Distribution]
     prior: Callable[[Params, Batch], Any]
 
 
@@ -27,7 +29,8 @@ def encoder_decoder(
 ) -> EncoderDecoder:
     """q(z | x) is `posterior` of what the encoder makes of x, p(x | z) `likelihood` of what the decoder makes of z.
 
-    With parameters that are `live`, which a loss makes of its own, networks with dropout have it on.
+    The likelihood is that of the elements that are there, where a batch with a mask is given. With parameters that are
+    `live`, which a loss makes of its own, networks with dropout have it on.
 
     Args:
       grids: whether codes may be grids [B, h, w, D].
@@ -35,7 +38,8 @@ def encoder_decoder(
 
     def init(key: jax.Array, batch: Batch) -> Params:
         encoder_key, decoder_key = jax.random.split(key)
-        encoder_params = started("encoder", encoder, encoder_key, batch.x, posterior.parameters)
+        x = seen(batch.x, batch.mask)
+        encoder_params = started("encoder", encoder, encoder_key, x, posterior.parameters)
         z = encode({"encoder": encoder_params}, batch).mean
         if not grids:
             check_vectors("encoder", z)
@@ -46,11 +50,12 @@ def encoder_decoder(
 
     def encode(params: Params, batch: Batch) -> Any:
         key = params.get(DROPOUT)
-        return posterior(*outputs("encoder", encoder, params["encoder"], batch.x, posterior.parameters, key))
+        x = seen(batch.x, batch.mask)
+        return posterior(*outputs("encoder", encoder, params["encoder"], x, posterior.parameters, key))
 
-    def decode(params: Params, z: jax.Array) -> Distribution:
-        key = params.get(DROPOUT)
-        return likelihood(*outputs("decoder", decoder, params["decoder"], z, likelihood.parameters, key))
+    def decode(params: Params, z: jax.Array, batch: Batch | None = None) -> Distribution:
+        arrays = outputs("decoder", decoder, params["decoder"], z, likelihood.parameters, params.get(DROPOUT))
+        return likelihood_of(likelihood, arrays, batch)
 
     def prior(params: Params, batch: Batch) -> StandardNormal:
         like = jax.eval_shape(encode, params, batch).mean

@@ -36,7 +36,7 @@ class Stack(NamedTuple):
     """
 
     count: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     activation: str
     likelihood: Family
     active_code: bool
