@@ -205,7 +205,7 @@ LOCKS = (
 def make_read_only(path: Path) -> list[str] | None:
     """Makes a disk or folder read-only, and gives the command that undoes it; None where this user can't."""
     for lock, unlock in LOCKS:
-        for _ in range(1000 if os.path.ismount(path) else 1):  # a disk can't be while a file on it is written
+        for _ in range(50 if os.path.ismount(path) else 1):  # a disk can't be while a file on it is written
             if subprocess.run([*lock, path], capture_output=True).returncode == 0:
                 try:
                     (path / "trial").touch()

@@ -86,7 +86,8 @@ def exits(ended: Ended, code: int) -> Found:
     """Whether a process ended as promised: with this code, without a traceback, and with one line if the code is 2."""
     traced = "Traceback" in ended.err
     if traced or ended.code != code or (code == 2 and not ended.last.startswith("error: ")):
-        return Found(UNCLEAR, f"exit code {ended.code}{', a traceback' * traced}: {ended.last[:200]}")
+        how = "it didn't end" if ended.code is None else f"exit code {ended.code}"
+        return Found(UNCLEAR, f"{how}{', a traceback' * traced}: {ended.last[:400]}")
     return Found(SURVIVED, ended.last)
 
 
