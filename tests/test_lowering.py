@@ -19,6 +19,7 @@ from vaejax.data import RENDERED, load
 from vaejax.metrics import measure
 from vaejax.metrics.log_likelihood import ImportanceSampling
 from vaejax.metrics.suite import JITTED, TESTED, _jitted
+from vaejax.networks.convolution import conv
 from vaejax.target import target, traced_for
 from vaejax.training import sweep
 
@@ -92,7 +93,7 @@ STEPS = [
     *[(name, "conv") for name, row in TABLE.items() if row.network == "mlp"],
     *[case for case in OTHERS if case[:2] == ("vae", "mlp") or case[1] == "conv_k2"],
     ("vq_vae", "residual"),
-    ("hierarchical_vae", "hierarchical", "bernoulli", "1x1,4x2,8x2"),
+    ("hierarchical_vae", "hierarchical", "bernoulli", "1x1,4x1,8x1"),
 ]
 
 
@@ -104,7 +105,10 @@ def test_a_training_step_lowers_for_every_accelerator(case):
     assert all("stablehlo.dot_general" in text for text in texts.values())
 
 
-@pytest.mark.parametrize("name", [*sorted(RENDERED), "digits", "digits+binarized", "sprites+correlated:x,y,0.2"])
+SOURCES = [*sorted(set(RENDERED) - {"shapes3d"}), "digits", "digits+binarized", "sprites+correlated:x,y,0.2"]
+
+
+@pytest.mark.parametrize("name", [*SOURCES, pytest.param("shapes3d", marks=pytest.mark.slow)])  # 5 s to load
 def test_a_source_draws_on_the_accelerator(name):
     source = load(name, size=None if name.startswith("digits") else 16)
     check(jax.vmap(lambda data, seed: source.sample(data, jax.random.key(seed), IMAGES), (None, 0)),
@@ -220,16 +224,14 @@ def test_float64_would_be_found():
 
 
 def test_programs_for_another_backend_are_kept_apart_and_give_the_same_numbers():
-    method = built("vae", "conv")
-    step = jax.jit(partial(first_step, method, enlarged), compiler_options={"xla_backend_optimization_level": 0})
-    arguments = method.hyper, DIGITS.data, np.int32(0)
-    plain = step(*arguments)[1]
+    rng, halved = np.random.default_rng(0), jax.jit(lambda x, w: conv(x, w))
+    arrays = rng.normal(size=(2, 8, 8, 6)).astype(np.float32), rng.normal(size=(4, 4, 6, 5)).astype(np.float32)
+    plain = halved(*arrays)
     with traced_for("tpu"):
         assert target() == "tpu"
-        other = step(*arguments)[1]
+        other = halved(*arrays)
     assert target() == "cpu"
-    assert step._cache_size() == 2
-    for name, value in plain.items():
-        np.testing.assert_allclose(other[name], value, rtol=1e-5, err_msg=name)
+    assert halved._cache_size() == 2
+    np.testing.assert_allclose(other, plain, rtol=1e-5, atol=1e-4)
     with pytest.raises(InputError, match="unknown backend 'cuda'"):
         traced_for("cuda")
