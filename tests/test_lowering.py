@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from tests.test_methods import DIGITS, OTHERS, TABLE
-from vaejax import InputError, build, grid, train
+from vaejax import Batch, InputError, build, code_prior, grid, train
+from vaejax.apply.generate_codes import sample_codes
 from vaejax.data import RENDERED, load
 from vaejax.metrics import measure
+from vaejax.metrics.annealed_importance_sampling import Annealing
 from vaejax.metrics.log_likelihood import ImportanceSampling
 from vaejax.metrics.suite import JITTED, TESTED, _jitted
 from vaejax.networks.convolution import conv
@@ -157,11 +159,21 @@ def test_codes_and_images_of_trained_runs_lower(case):
     check(jax.vmap(remade, (0, None)), params, batch)
 
 
+@pytest.mark.parametrize("estimate", [ImportanceSampling(samples=20, chunk=5), Annealing(4, chains=2, leapfrogs=2)])
 @pytest.mark.parametrize("case", TRAINED, ids="-".join)
-def test_the_log_likelihood_of_trained_runs_lowers(case):
+def test_the_log_likelihood_of_trained_runs_lowers(case, estimate):
     method, params, batch = parameters(*case)
-    estimate = ImportanceSampling(samples=20, chunk=5)
     check(jax.vmap(lambda params, batch: estimate(method, params, batch, jax.random.key(0)), (0, None)), params, batch)
+
+
+def test_a_prior_over_codes_learns_and_draws_on_the_accelerator():
+    prior = code_prior(codes=8, grid=(2, 2), width=8, depth=1, heads=2)
+    grids = np.zeros((IMAGES, 2, 2, 1), np.float32)
+    together = states(prior, lambda data, key: Batch(data), grids)
+    one = step(prior, lambda data, key: Batch(data))
+    check(jax.vmap(one, (0, 0, None)), hypers(prior), together, grids)
+    drawn = lambda params: sample_codes(prior, params, jax.random.key(0), (IMAGES, 2, 2), 1.0)  # noqa: E731
+    check(jax.vmap(drawn), together.params)
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
