@@ -11,6 +11,7 @@ from jax import lax
 from vaejax.errors import InputError
 from vaejax.networks import convolution
 from vaejax.networks.convolution import conv, conv_same, conv_transpose, fastest_form
+from vaejax.target import traced_for
 
 FORMS = ("conv", "matmul")
 # kernel, channels of the image, channels of the features, height and width of the image
@@ -162,12 +163,12 @@ def test_wrong_shapes_are_refused_in_one_line(operator, x, w, message):
     assert operator.__name__ in str(refusal.value)
 
 
-def test_form_is_chosen_by_backend_and_width(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    assert [fastest_form(c) for c in (1, 3, 32, 64)] == ["matmul", "matmul", "conv", "conv"]
-    for backend in ("gpu", "tpu"):
-        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-        assert [fastest_form(c) for c in (1, 64)] == ["matmul", "matmul"]
+def test_form_is_chosen_by_backend_and_width():
+    for _ in ("by default", "again after the others"):
+        assert [fastest_form(c) for c in (1, 3, 32, 64)] == ["matmul", "matmul", "conv", "conv"]
+        for backend in ("gpu", "tpu"):
+            with traced_for(backend):
+                assert [fastest_form(c) for c in (1, 64)] == ["matmul", "matmul"]
 
 
 @pytest.mark.parametrize("chosen", FORMS)

@@ -11,6 +11,7 @@ from jax.sharding import AxisType
 from vaejax import METHODS, Batch, build, fit, grid, measure, metrics, plan, train
 from vaejax.data import load
 from vaejax.method import MeanOverExamples
+from vaejax.target import traced_for
 from vaejax.training.noise import share
 from vaejax.training.strategy import bytes_of_a_step, in_groups, pad, split_gradient
 
@@ -59,7 +60,8 @@ def test_on_an_accelerator_all_are_vmapped_if_memory_takes_them(backend):
 
 
 def test_where_memory_takes_fewer_the_groups_are_equal():
-    need = bytes_of_a_step(METHOD, images(8), 16)
+    with traced_for("gpu"):
+        need = bytes_of_a_step(METHOD, images(8), 16)
     found = layout(10, backend="gpu", memory=int(need * 4.5 / 0.8), mesh=one_device())
     assert (found.chunk, found.group) == (4, 4)  # 4 + 4 + 2, and not 4.5
     assert layout(10, backend="gpu", memory=int(need * 5.5 / 0.8), mesh=one_device()).chunk == 5

@@ -21,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vaejax.target import target
+
 ROUNDS = 100
 DEPTH = 3
 RATE = 0.1
@@ -101,7 +103,7 @@ def boosted_trees(
 
 def trees_at_once(trees: int) -> int:
     """How many of the trees of a round grow side by side: all, but on a CPU at most 36."""
-    if jax.default_backend() != "cpu":
+    if target() != "cpu":
         return trees
     return -(-trees // -(-trees // AT_ONCE))
 
@@ -137,7 +139,7 @@ def histograms(rows: Float[Array, "N W"], binned: Int[Array, "N D"], bins: int) 
     On a CPU rows are added one by one, which vectorises over W and costs the same for any number of bins; it is several
     times as fast as the product of one-hot bins and rows, which suits accelerators.
     """
-    by = histograms_by_row if jax.default_backend() == "cpu" else histograms_by_product
+    by = histograms_by_row if target() == "cpu" else histograms_by_product
     return by(rows, binned, bins)
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 from vaejax.data.source import draw, factors_of
 from vaejax.errors import InputError, shortened
 from vaejax.metrics.checks import as_numbers, check_counts, check_finite
+from vaejax.target import target
 
 Tree = TypeVar("Tree")
 Represent = Callable[[Int[Array, "B K"]], Any]
@@ -182,6 +183,6 @@ def hold(
 def per_run(function: Callable[..., Tree], *arrays: Float[Array, "... R D"]) -> Tree:
     """`function` of every run's part of the arrays: one after another on a CPU, else all at once. Call it under jit."""
     parts = tuple(jnp.moveaxis(array, -2, 0) for array in arrays)
-    if jax.default_backend() == "cpu":
+    if target() == "cpu":
         return jax.lax.map(lambda part: function(*part), parts)
     return jax.vmap(function)(*parts)

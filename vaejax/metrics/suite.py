@@ -44,6 +44,7 @@ from vaejax.metrics.mig_sup import code_gap
 from vaejax.metrics.modularity import modularity_of
 from vaejax.metrics.mutual_info_score import mean_mutual_information
 from vaejax.metrics.sap import attribute_predictability_gap, near_zero
+from vaejax.target import target
 from vaejax.training.params import check_params
 from vaejax.training.strategy import Strategy, in_groups, over_runs, place
 
@@ -298,7 +299,7 @@ def _layout(runs: int) -> Strategy:
     """One run at a time on every CPU device, TOGETHER on every other."""
     places = max(n for n in range(1, jax.device_count() + 1) if jax.device_count() % n == 0 and n <= runs)
     mesh = jax.make_mesh((places,), ("runs",), axis_types=(AxisType.Auto,), devices=jax.devices()[:places])
-    chunk = 1 if jax.default_backend() == "cpu" else min(TOGETHER, -(-runs // places))
+    chunk = 1 if target() == "cpu" else min(TOGETHER, -(-runs // places))
     return Strategy(runs, chunk, mesh, "metrics")
 
 

@@ -36,6 +36,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from vaejax.errors import InputError
+from vaejax.target import target
 
 Form = Literal["conv", "matmul"]
 Image = Float[Array, "B 2*H 2*W C"]
@@ -44,12 +45,12 @@ Features = Float[Array, "B H W O"]
 
 
 def fastest_form(channels: int) -> Form:
-    """The form to use for images of so many channels on this backend: the only place where it is chosen.
+    """The form for images of so many channels on the backend that is traced for: the only place where it is chosen.
 
     On a CPU (one core, 64 images of 32x32x32): `down` 12 ms as "conv", 15 as "matmul"; `up` 11 and 12. With 1 channel
     the three take 26 ms as "conv" and 9 as "matmul". Elsewhere models are vmapped over their weights.
     """
-    return "conv" if jax.default_backend() == "cpu" and channels > 4 else "matmul"
+    return "conv" if target() == "cpu" and channels > 4 else "matmul"
 
 
 def conv(

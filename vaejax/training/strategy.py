@@ -21,6 +21,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from vaejax.data.source import Sample
 from vaejax.errors import InputError, check_sizes, choose, shortened
 from vaejax.method import Batch, Hyper, MeanOverExamples, Method, Params
+from vaejax.target import BACKENDS, target, traced_for
 from vaejax.training.noise import share
 from vaejax.training.step import Gradient, gradient
 
@@ -84,7 +85,7 @@ def plan(
     Args:
       batch: one image and what comes with it, or their shapes: what `vaejax.data.example` gives of a source.
       chunk, mesh: overrule what would be chosen.
-      backend: `cpu`, `gpu` or `tpu`; this process's if not given.
+      backend: `cpu`, `gpu` or `tpu`; the one that is traced for if not given, which is this process's.
       memory: bytes of one device; what it says if not given.
 
     Raises:
@@ -93,14 +94,15 @@ def plan(
     """
     check_plan(method, batch, backend, memory)
     check_sizes(runs=runs, batch_size=batch_size, chunk=chunk)
-    backend = backend or jax.default_backend()
+    backend = backend or target()
     if mesh is not None:
         mesh = checked(mesh)
     elif not _compiled():
         return Strategy(runs, chunk or 1, _mesh(1, 1), "without jit there is one device")
     else:
         few = runs < jax.device_count()
-        mesh = _mesh(runs, batch_size if few and _splits_well(method, batch, batch_size) else 1)
+        with traced_for(backend):
+            mesh = _mesh(runs, batch_size if few and _splits_well(method, batch, batch_size) else 1)
     if chunk is not None:
         return Strategy(runs, chunk, mesh, "as asked")
     if backend == "cpu":
@@ -109,7 +111,8 @@ def plan(
     memory = memory or (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if memory is None:
         return Strategy(runs, each, mesh, "small models don't fill a device alone")
-    need = bytes_of_a_step(method, batch, -(-batch_size // mesh.shape.get("batch", 1)))
+    with traced_for(backend):
+        need = bytes_of_a_step(method, batch, -(-batch_size // mesh.shape.get("batch", 1)))
     most = max(1, int(SHARE * memory / need))
     groups = -(-each // most)
     reason = f"a run needs at most {need / 1e9:.2g} GB of {memory / 1e9:.3g}"
@@ -127,7 +130,7 @@ def check_plan(method: Method, batch: Batch, backend: str | None, memory: float 
     if not isinstance(batch, Batch):
         raise InputError(f"a batch has to be what vaejax.data.source.example gives of a source, not {shortened(batch)}")
     if backend is not None:
-        choose(dict.fromkeys(("cpu", "gpu", "tpu")), backend, "backend")
+        choose(dict.fromkeys(BACKENDS), backend, "backend")
     number = isinstance(memory, numbers.Real) and not isinstance(memory, bool)
     if memory is not None and not (number and 0 < memory < math.inf):
         raise InputError(f"memory has to be a number of bytes above 0, not {shortened(memory)}")
