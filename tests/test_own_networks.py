@@ -92,17 +92,6 @@ METHODS = {  # noise of their own is off, so that the loss changes with the key 
 }
 QUIET = {"level": 0.0, "lambda_adversarial": 0.0, "lambda_mmd": 0.0}
 
-    "vae",
-    "beta_vae",
-    "iwae",
-    "denoising_vae",
-    "conditional_vae",
-    "vamp_vae",
-    "factor_vae",
-    "beta_tcvae",
-    "info_vae",
-)
-
 
 def made(name, encoder, decoder):
     method = getattr(vaejax, name)(encoder, decoder, **METHODS[name])

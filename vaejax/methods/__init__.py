@@ -7,82 +7,50 @@ from typing import Any
 from vaejax.distributions.basic import LIKELIHOODS
 from vaejax.errors import InputError, choose
 from vaejax.method import Method
-from vaejax.methods.adversarial_autoencoder import adversarial_autoencoder
-from vaejax.methods.annealed_beta import annealed_beta
-from vaejax.methods.annealed_capacity import annealed_capacity
-from vaejax.methods.autoencoder import autoencoder
-from vaejax.methods.beta_tcvae import beta_tcvae
-from vaejax.methods.beta_vae import beta_vae
-from vaejax.methods.conditional_vae import conditional_vae
-from vaejax.methods.contractive_autoencoder import contractive_autoencoder
-from vaejax.methods.denoising_autoencoder import denoising_autoencoder
-from vaejax.methods.denoising_vae import denoising_vae
-from vaejax.methods.dip_vae_i import dip_vae_i
-from vaejax.methods.dip_vae_ii import dip_vae_ii
-from vaejax.methods.factor_vae import factor_vae
-from vaejax.methods.fsq_vae import fsq_vae
-from vaejax.methods.hierarchical_vae import hierarchical_vae
-from vaejax.methods.info_vae import info_vae
-from vaejax.methods.iwae import iwae
-from vaejax.methods.k_sparse_autoencoder import k_sparse_autoencoder
-from vaejax.methods.kl_sparse_autoencoder import kl_sparse_autoencoder
-from vaejax.methods.parts.constructor import fitting, options_of
-from vaejax.methods.sparse_autoencoder import sparse_autoencoder
-from vaejax.methods.stacked_autoencoder import stacked_autoencoder
-from vaejax.methods.stacked_classifier import stacked_classifier
-from vaejax.methods.vae import vae
-from vaejax.methods.vamp_vae import vamp_vae
-from vaejax.methods.vq_vae import vq_vae
-from vaejax.methods.wae_mmd import wae_mmd
+from vaejax.methods.parts.constructor import Wanted, fitting, options_of, wanted_of
 from vaejax.networks import NETWORKS, Width, sizes_of_network
 from vaejax.networks import network as build_network
 from vaejax.networks.sizes import Shape
 
-METHODS: dict[str, Callable[..., Method]] = {
-    "vae": vae,
-    "iwae": iwae,
-    "beta_vae": beta_vae,
-    "annealed_beta": annealed_beta,
-    "annealed_capacity": annealed_capacity,
-    "factor_vae": factor_vae,
-    "beta_tcvae": beta_tcvae,
-    "dip_vae_i": dip_vae_i,
-    "dip_vae_ii": dip_vae_ii,
-    "autoencoder": autoencoder,
-    "sparse_autoencoder": sparse_autoencoder,
-    "kl_sparse_autoencoder": kl_sparse_autoencoder,
-    "k_sparse_autoencoder": k_sparse_autoencoder,
-    "contractive_autoencoder": contractive_autoencoder,
-    "denoising_autoencoder": denoising_autoencoder,
-    "denoising_vae": denoising_vae,
-    "stacked_autoencoder": stacked_autoencoder,
-    "stacked_classifier": stacked_classifier,
-    "conditional_vae": conditional_vae,
-    "vamp_vae": vamp_vae,
-    "wae_mmd": wae_mmd,
-    "info_vae": info_vae,
-    "adversarial_autoencoder": adversarial_autoencoder,
-    "vq_vae": vq_vae,
-    "fsq_vae": fsq_vae,
-    "hierarchical_vae": hierarchical_vae,
+# A line per method, in the order in which they are listed: a new one is its file and a line here. METHODS and what
+# `vaejax` exports follow from it.
+# ruff: noqa: F401
+# pyright: reportUnsupportedDunderAll=false
+# isort: off
+from vaejax.methods.vae import vae
+from vaejax.methods.iwae import iwae
+from vaejax.methods.beta_vae import beta_vae
+from vaejax.methods.annealed_beta import annealed_beta
+from vaejax.methods.annealed_capacity import annealed_capacity
+from vaejax.methods.factor_vae import factor_vae
+from vaejax.methods.beta_tcvae import beta_tcvae
+from vaejax.methods.dip_vae_i import dip_vae_i
+from vaejax.methods.dip_vae_ii import dip_vae_ii
+from vaejax.methods.autoencoder import autoencoder
+from vaejax.methods.sparse_autoencoder import sparse_autoencoder
+from vaejax.methods.kl_sparse_autoencoder import kl_sparse_autoencoder
+from vaejax.methods.k_sparse_autoencoder import k_sparse_autoencoder
+from vaejax.methods.contractive_autoencoder import contractive_autoencoder
+from vaejax.methods.denoising_autoencoder import denoising_autoencoder
+from vaejax.methods.denoising_vae import denoising_vae
+from vaejax.methods.stacked_autoencoder import stacked_autoencoder
+from vaejax.methods.stacked_classifier import stacked_classifier
+from vaejax.methods.conditional_vae import conditional_vae
+from vaejax.methods.vamp_vae import vamp_vae
+from vaejax.methods.wae_mmd import wae_mmd
+from vaejax.methods.info_vae import info_vae
+from vaejax.methods.adversarial_autoencoder import adversarial_autoencoder
+from vaejax.methods.vq_vae import vq_vae
+from vaejax.methods.fsq_vae import fsq_vae
+from vaejax.methods.hierarchical_vae import hierarchical_vae
+# isort: on
+
+METHODS: dict[str, Callable[..., Method]] = {  # the constructors among these names
+    name: made for name, made in list(globals().items()) if wanted_of(made) is not None
 }
-NETWORK_OF: dict[str, str] = {  # methods that need a network of their own
-    "stacked_autoencoder": "mlp_sigmoid",
-    "stacked_classifier": "mlp_sigmoid",
-    "vq_vae": "residual",
-    "fsq_vae": "residual",
-    "hierarchical_vae": "hierarchical",
-}
-ALONE = {"residual": ("vq_vae", "fsq_vae"), "hierarchical": ("hierarchical_vae",)}  # networks for these methods only
 KEPT = 128  # methods, so that the same names give the same object; each holds what was compiled for it
 
-__all__ = [
-    "METHODS", "adversarial_autoencoder", "annealed_beta", "annealed_capacity", "autoencoder", "beta_tcvae",
-    "beta_vae", "build", "conditional_vae", "contractive_autoencoder", "denoising_autoencoder", "denoising_vae",
-    "dip_vae_i", "dip_vae_ii", "factor_vae", "fsq_vae", "hierarchical_vae", "info_vae", "k_sparse_autoencoder",
-    "kl_sparse_autoencoder", "sparse_autoencoder", "stacked_autoencoder", "stacked_classifier", "structure_of", "vae",
-    "vamp_vae", "vq_vae", "wae_mmd",
-]  # fmt: skip
+__all__ = ["METHODS", "build", "structure_of", *METHODS]
 
 
 def build(
@@ -114,12 +82,14 @@ def build(
             raise InputError(f"the method {method!r} takes no {name!r}; {takes}")
     structure = {name: fitting(name, value, options[name]) for name, value in sorted(structure.items())}
     choose(LIKELIHOODS, likelihood, "likelihood")
-    network = NETWORK_OF.get(method, "conv") if network is None else network
+    wanted = _wanted(method).network or "conv"
+    network = wanted if network is None else network
     choose(NETWORKS, network, "network")
-    if method not in ALONE.get(network, (method,)):
+    alone = [name for name in METHODS if _wanted(name) == Wanted(network, alone=True)]
+    if alone and method not in alone:
         raise InputError(
-            f"the network {network!r} is for the method {' or '.join(ALONE[network])} alone; for {method} choose "
-            f"{NETWORK_OF.get(method, 'conv')!r} or another one"
+            f"the network {network!r} is for the method {' or '.join(alone)} alone; for {method} choose {wanted!r} or "
+            "another one"
         )
     return _built(method, *sizes_of_network(shape, latents, width), network, likelihood, **structure)
 
@@ -131,6 +101,10 @@ def _built(
     networks = build_network(network, shape, latents, width)
     made = METHODS[method](*networks, LIKELIHOODS[likelihood], **structure)
     return made.made_by(build, method, shape, network, latents, width, likelihood, **structure)
+
+
+def _wanted(method: str) -> Wanted:
+    return wanted_of(METHODS[method]) or Wanted()
 
 
 def structure_of(method: str) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""`check_method`: every property that a method has to have."""
