@@ -15,7 +15,8 @@ from sklearn.metrics import log_loss, mutual_info_score
 from vaejax import InputError, metrics
 from vaejax.metrics.info_mec import info_scores, neighbour_information
 from vaejax.metrics.logistic import log_probabilities, logistic
-from vaejax.metrics.suite import JITTED
+from vaejax.metrics.record import named
+from vaejax.metrics.records import SUITE
 
 NEIGHBOURS = jax.jit(neighbour_information, static_argnames="size")
 RNG = np.random.default_rng(0)
@@ -189,11 +190,12 @@ def test_infoe_is_a_balanced_likelihood():
     assert value("info_mec", z, factors)["infoe"] == pytest.approx(expected, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", JITTED)
+@pytest.mark.parametrize("name", ["mig", *ARRAY, *ALONE])
 def test_runs_together_score_as_alone_and_a_diverged_one_is_nan(name):
     z = np.stack([CODES["perfect"], CODES["perfect"] + np.nan, CODES["rotated"], CODES["constant"]])
-    together = jax.jit(jax.vmap(lambda codes: JITTED[name](codes, jnp.asarray(FACTORS), 5)))(z)
-    for key, values in together.items():
+    of, known = SUITE[name], {"factors": jnp.asarray(FACTORS), "size": 5, "unit": jnp.ones(3), "weight": jnp.ones(3)}
+    together = jax.jit(jax.vmap(lambda codes: of.function(*({"moved": codes, **known}[need] for need in of.needs))))(z)
+    for key, values in named(name, together, (4,)).items():
         assert np.isnan(values[1])
         for run in (0, 2, 3):
             np.testing.assert_allclose(values[run], value(name, z[run])[key], atol=2e-3)

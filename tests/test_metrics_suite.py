@@ -42,7 +42,7 @@ def test_values_are_those_of_the_metrics():
             "downstream": metrics.downstream(z[run], FACTORS, z_test[run], FACTORS_TEST),
         }
         for name, values in found.items():
-            labels = [suite.label(name, key) for key in values]
+            labels = [suite.column(name, key) for key in values]
             allowed = 0.007 if name == "downstream" else 1e-3  # two guesses in 300
             np.testing.assert_allclose(table.loc[labels, run], list(values.values()), atol=allowed)
 

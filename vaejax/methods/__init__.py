@@ -1,93 +1,56 @@
 """One file per method, the table from a method's name to its constructor, and `build` from names alone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 from vaejax.distributions.spaces import family_of
 from vaejax.errors import InputError, choose
 from vaejax.method import Method, Space, as_space
-from vaejax.methods.adversarial_autoencoder import adversarial_autoencoder
-from vaejax.methods.annealed_beta import annealed_beta
-from vaejax.methods.annealed_capacity import annealed_capacity
-from vaejax.methods.autoencoder import autoencoder
-from vaejax.methods.beta_tcvae import beta_tcvae
-from vaejax.methods.beta_vae import beta_vae
-from vaejax.methods.conditional_vae import conditional_vae
-from vaejax.methods.contractive_autoencoder import contractive_autoencoder
-from vaejax.methods.denoising_autoencoder import denoising_autoencoder
-from vaejax.methods.denoising_vae import denoising_vae
-from vaejax.methods.dip_vae_i import dip_vae_i
-from vaejax.methods.dip_vae_ii import dip_vae_ii
-from vaejax.methods.factor_vae import factor_vae
-from vaejax.methods.fsq_vae import fsq_vae
-from vaejax.methods.hierarchical_vae import hierarchical_vae
-from vaejax.methods.info_vae import info_vae
-from vaejax.methods.iwae import iwae
-from vaejax.methods.k_sparse_autoencoder import k_sparse_autoencoder
-from vaejax.methods.kl_sparse_autoencoder import kl_sparse_autoencoder
-from vaejax.methods.parts.constructor import fitting, options_of
-from vaejax.methods.sparse_autoencoder import sparse_autoencoder
-from vaejax.methods.stacked_autoencoder import stacked_autoencoder
-from vaejax.methods.stacked_classifier import stacked_classifier
-from vaejax.methods.vae import vae
-from vaejax.methods.vamp_vae import vamp_vae
-from vaejax.methods.vq_vae import vq_vae
-from vaejax.methods.wae_mmd import wae_mmd
+from vaejax.methods.parts.constructor import Wanted, fitting, options_of, wanted_of
 from vaejax.networks import NETWORKS, Width, sizes_of_network
 from vaejax.networks import network as build_network
 from vaejax.networks.sizes import Shape
 
-METHODS: dict[str, Callable[..., Method]] = {
-    "vae": vae,
-    "iwae": iwae,
-    "beta_vae": beta_vae,
-    "annealed_beta": annealed_beta,
-    "annealed_capacity": annealed_capacity,
-    "factor_vae": factor_vae,
-    "beta_tcvae": beta_tcvae,
-    "dip_vae_i": dip_vae_i,
-    "dip_vae_ii": dip_vae_ii,
-    "autoencoder": autoencoder,
-    "sparse_autoencoder": sparse_autoencoder,
-    "kl_sparse_autoencoder": kl_sparse_autoencoder,
-    "k_sparse_autoencoder": k_sparse_autoencoder,
-    "contractive_autoencoder": contractive_autoencoder,
-    "denoising_autoencoder": denoising_autoencoder,
-    "denoising_vae": denoising_vae,
-    "stacked_autoencoder": stacked_autoencoder,
-    "stacked_classifier": stacked_classifier,
-    "conditional_vae": conditional_vae,
-    "vamp_vae": vamp_vae,
-    "wae_mmd": wae_mmd,
-    "info_vae": info_vae,
-    "adversarial_autoencoder": adversarial_autoencoder,
-    "vq_vae": vq_vae,
-    "fsq_vae": fsq_vae,
-    "hierarchical_vae": hierarchical_vae,
+# A line per method, in the order in which they are listed: a new one is its file and a line here. METHODS and what
+# `vaejax` exports follow from it.
+# ruff: noqa: F401
+# pyright: reportUnsupportedDunderAll=false
+# isort: off
+from vaejax.methods.vae import vae
+from vaejax.methods.iwae import iwae
+from vaejax.methods.beta_vae import beta_vae
+from vaejax.methods.annealed_beta import annealed_beta
+from vaejax.methods.annealed_capacity import annealed_capacity
+from vaejax.methods.factor_vae import factor_vae
+from vaejax.methods.beta_tcvae import beta_tcvae
+from vaejax.methods.dip_vae_i import dip_vae_i
+from vaejax.methods.dip_vae_ii import dip_vae_ii
+from vaejax.methods.autoencoder import autoencoder
+from vaejax.methods.sparse_autoencoder import sparse_autoencoder
+from vaejax.methods.kl_sparse_autoencoder import kl_sparse_autoencoder
+from vaejax.methods.k_sparse_autoencoder import k_sparse_autoencoder
+from vaejax.methods.contractive_autoencoder import contractive_autoencoder
+from vaejax.methods.denoising_autoencoder import denoising_autoencoder
+from vaejax.methods.denoising_vae import denoising_vae
+from vaejax.methods.stacked_autoencoder import stacked_autoencoder
+from vaejax.methods.stacked_classifier import stacked_classifier
+from vaejax.methods.conditional_vae import conditional_vae
+from vaejax.methods.vamp_vae import vamp_vae
+from vaejax.methods.wae_mmd import wae_mmd
+from vaejax.methods.info_vae import info_vae
+from vaejax.methods.adversarial_autoencoder import adversarial_autoencoder
+from vaejax.methods.vq_vae import vq_vae
+from vaejax.methods.fsq_vae import fsq_vae
+from vaejax.methods.hierarchical_vae import hierarchical_vae
+# isort: on
+
+METHODS: dict[str, Callable[..., Method]] = {  # the constructors among these names
+    name: made for name, made in list(globals().items()) if wanted_of(made) is not None
 }
-NETWORK_OF: dict[str, str] = {  # methods that need a network of their own
-    "stacked_autoencoder": "mlp_sigmoid",
-    "stacked_classifier": "mlp_sigmoid",
-    "vq_vae": "residual",
-    "fsq_vae": "residual",
-    "hierarchical_vae": "hierarchical",
-}
-ALONE = {"residual": ("vq_vae", "fsq_vae"), "hierarchical": ("hierarchical_vae",)}  # networks for these methods only
-ONLY_IMAGES = {"vq_vae": "vae", "fsq_vae": "vae", "hierarchical_vae": "vae"}  # and what serves vectors
-ONLY_NUMBERS = (  # whose layers or conditions see x as it is
-    "stacked_autoencoder", "stacked_classifier", "conditional_vae", "denoising_autoencoder", "denoising_vae",
-    "contractive_autoencoder",
-)  # fmt: skip
 KEPT = 128  # methods, so that the same names give the same object; each holds what was compiled for it
 
-__all__ = [
-    "METHODS", "adversarial_autoencoder", "annealed_beta", "annealed_capacity", "autoencoder", "beta_tcvae",
-    "beta_vae", "build", "conditional_vae", "contractive_autoencoder", "denoising_autoencoder", "denoising_vae",
-    "dip_vae_i", "dip_vae_ii", "factor_vae", "fsq_vae", "hierarchical_vae", "info_vae", "k_sparse_autoencoder",
-    "kl_sparse_autoencoder", "sparse_autoencoder", "stacked_autoencoder", "stacked_classifier", "structure_of", "vae",
-    "vamp_vae", "vq_vae", "wae_mmd",
-]  # fmt: skip
+__all__ = ["METHODS", "build", "structure_of", *METHODS]
 
 
 def build(
@@ -124,15 +87,16 @@ def build(
     structure = {name: fitting(name, value, options[name]) for name, value in sorted(structure.items())}
     space, latents, width = _sizes(shape, latents, width)
     likelihood, _ = family_of(space, likelihood)
-    default = "conv" if len(space.shape) == 3 else "mlp_relu"
-    network = NETWORK_OF.get(method, default) if network is None else network
+    wanted = _wanted(method).network or ("conv" if len(space.shape) == 3 else "mlp_relu")
+    network = wanted if network is None else network
     choose(NETWORKS, network, "network")
-    if method not in ALONE.get(network, (method,)):
+    alone = [name for name in METHODS if _wanted(name)[:2] == (network, True)]
+    if alone and method not in alone:
         raise InputError(
-            f"the network {network!r} is for the method {' or '.join(ALONE[network])} alone; for {method} choose "
-            f"{NETWORK_OF.get(method, 'conv')!r} or another one"
+            f"the network {network!r} is for the method {' or '.join(alone)} alone; for {method} choose {wanted!r} or "
+            "another one"
         )
-    check_served(method, space, structure)
+    _check_served(method, space)
     return _built(method, space, latents, width, network, likelihood, **structure)
 
 
@@ -148,21 +112,24 @@ def _sizes(shape: Any, latents: Any, width: Any) -> tuple[Space, int, Width]:
     return space._replace(**dict(zip(("kind", "levels"), plain, strict=True))), latents, width
 
 
-def check_served(method: str, space: Space, structure: Mapping[str, Any]) -> None:
+def _check_served(method: str, space: Space) -> None:
     """Nothing, where the method can serve such examples.
 
     Raises:
-      InputError: it can't; the line says what can.
+      InputError: it can't.
     """
-    vector = len(space.shape) != 3
-    if vector and method in ONLY_IMAGES:
-        raise InputError(f"{method} is for images; for vectors choose {ONLY_IMAGES[method]}")
-    if space.kind not in ("unit", "real") and method in ONLY_NUMBERS:
-        raise InputError(f"{method} is for values that are read as they are, not counts or categories; choose vae")
-    if space.kind != "unit" and method == "vamp_vae" and structure.get("prior", "vamp") == "vamp":
-        raise InputError("vamp_vae's pseudo-inputs are from 0 to 1; give prior='mixture' for other kinds of data")
-    if vector and method == "conditional_vae" and str(structure.get("condition", "")).startswith("quadrant"):
-        raise InputError("a vector has no quadrants; give condition='label' or 'factors'")
+    wanted = _wanted(method)
+    kinds: set[str] = set((space.kind,) if isinstance(space.kind, str) else space.kind)
+    other = next((name for name in METHODS if _serves(_wanted(name), space, kinds)), "another")
+    if not wanted.vectors and len(space.shape) != 3:
+        raise InputError(f"the method {method!r} is for images; for vectors choose {other!r}")
+    if not kinds <= set(wanted.kinds):
+        words = " or ".join(wanted.kinds)
+        raise InputError(f"the method {method!r} is for data of kind {words}, not {space.kind}; choose {other!r}")
+
+
+def _serves(wanted: Wanted, space: Space, kinds: set[str]) -> bool:
+    return kinds <= set(wanted.kinds) and (wanted.vectors or len(space.shape) == 3)
 
 
 @lru_cache(maxsize=KEPT)
@@ -172,6 +139,10 @@ def _built(
     networks = build_network(network, space.shape, latents, width, space)
     made = METHODS[method](*networks, family_of(space, likelihood)[1], **structure)
     return made.made_by(build, method, space, network, latents, width, likelihood, **structure)
+
+
+def _wanted(method: str) -> Wanted:
+    return wanted_of(METHODS[method]) or Wanted()
 
 
 def structure_of(method: str) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ class Condition(NamedTuple):
     hidden: bool
 
 
-@constructor
+@constructor(kinds=("unit", "real"))
 def conditional_vae(
     encoder: Network,
     decoder: Network,
@@ -219,6 +219,8 @@ def _quadrants(count: int, classes: int | None, attributes: Any) -> Condition:
 
 def observed(count: int, shape: tuple[int, ...]) -> Bool[np.ndarray, "H W C"]:
     """Which pixels are known where `count` quadrants are: see the top of this file."""
+    if len(shape) != 3:
+        raise InputError("a vector has no quadrants; give condition='label' or 'factors'")
     height, width, channels = shape
     low, left = np.arange(height)[:, None] >= height // 2, np.arange(width)[None] < width // 2
     mask = {1: low & left, 2: left | (low & False), 3: left | ~low}[count]

@@ -42,7 +42,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
-@constructor
+@constructor(kinds=("unit", "real"))
 def contractive_autoencoder(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, estimator: str = "exact", probes: int = 1
 ) -> Method:

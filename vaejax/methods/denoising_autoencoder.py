@@ -34,7 +34,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
-@constructor
+@constructor(kinds=("unit", "real"))
 def denoising_autoencoder(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, corruption: str = "masking"
 ) -> Method:

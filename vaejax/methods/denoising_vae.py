@@ -37,7 +37,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
-@constructor
+@constructor(kinds=("unit", "real"))
 def denoising_vae(
     encoder: Network,
     decoder: Network,

@@ -54,7 +54,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
-@constructor
+@constructor(network="residual", alone=True, vectors=False)
 def fsq_vae(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, levels: tuple[int, ...] = (8, 5, 5, 5)
 ) -> Method:

@@ -107,7 +107,7 @@ def split(z: Float[Array, "B total"], blocks: tuple[Gaussian, ...]) -> list[Floa
     return [part.reshape(block.mean.shape) for part, block in zip(jnp.split(z, ends, axis=1), blocks, strict=True)]
 
 
-@constructor
+@constructor(network="hierarchical", alone=True, vectors=False)
 def hierarchical_vae(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, blocks: str | None = None
 ) -> Method:

@@ -39,7 +39,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
-@constructor
+@constructor(kinds=("unit",))
 def vamp_vae(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, prior: str = "vamp", components: int = 500
 ) -> Method:

@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, Key
 from vaejax.method import Batch, Method, Params
 from vaejax.metrics.checks import check_counts
 from vaejax.metrics.evidence import Images, OnImages, check_estimate, check_prior, estimates, of_one
+from vaejax.metrics.record import Metric, Value
 from vaejax.objectives import reconstruction, total_log_prob
 
 ACCEPT = 0.65  # of moves, at which the adaptation aims
@@ -176,3 +177,9 @@ def _beside(values: Array, z: Array) -> Array:
 
 def _kinetic(momentum: Array) -> Float[Array, "C B"]:
     return 0.5 * (momentum**2).reshape(*momentum.shape[:2], -1).sum(axis=-1)
+
+
+ANNEALED_IMPORTANCE_SAMPLING = Metric(
+    "annealed_importance_sampling", None, (), more=(Value("log_likelihood", "log p(x) by AIS (nats)", "higher"),),
+    arrays=annealed_importance_sampling,
+)  # fmt: skip

@@ -29,6 +29,7 @@ from vaejax.metrics.interventions import (
     which,
 )
 from vaejax.metrics.logistic import log_probabilities, logistic
+from vaejax.metrics.record import Metric, Value
 
 PENALTY = 1.0
 FARTHEST = 1e9  # a difference
@@ -131,3 +132,10 @@ def _score(
         return jnp.where(finite, (log_probabilities(x, w, b).argmax(axis=1) == y).mean(), jnp.nan)
 
     return {"beta_vae_score": accuracy(new, asked), "train_accuracy": accuracy(seen, learned)}
+
+
+BETA_VAE_SCORE = Metric(
+    "beta_vae_score", guesses, ("represent", "grid", "key", "varying", "train", "test", "batch"),
+    "BetaVAE score", "higher", (0, 1),
+    more=(Value("train_accuracy", "BetaVAE score of the training set", "higher", (0, 1)),), arrays=beta_vae_score,
+)  # fmt: skip

@@ -18,6 +18,7 @@ from vaejax.errors import InputError, check_sizes, shortened
 Codes = Float[np.ndarray, "N D"]
 Values = Int[np.ndarray, "N K"]
 LARGEST = float(np.finfo(np.float32).max)
+WIDEST, HIGHEST = 1e9, 1e18  # a standard deviation and a code of `near_zero`
 FARTHEST = 1e15  # units from the centre; codes of a test set that lie beyond are put there
 
 
@@ -241,6 +242,24 @@ def relative(
 def weight_of(unit: Float[np.ndarray, "*R 1 D"]) -> Float[np.ndarray, "*R D"]:
     """Units of codes relative to the largest, for metrics in which codes that vary more count more; float32."""
     return (unit / unit.max(axis=-1, keepdims=True))[..., 0, :].astype(np.float32)
+
+
+def near_zero(
+    z: Float[np.ndarray, "*R N D"], z_test: Float[np.ndarray, "*R M D"]
+) -> tuple[Float[np.ndarray, "*R N D"], Float[np.ndarray, "*R M D"]]:
+    """Both as float32, less the mean of the first where that is farther from 0 than the standard deviation.
+
+    A standard deviation outside [1 / WIDEST, WIDEST] is brought to that end: what lies beyond is not penalised at
+    all or can't be used at all, but its squares would leave float32.
+    """
+    wide = z.astype(np.float64)
+    first = wide[..., :1, :]
+    mean = (wide - first).mean(axis=-2, keepdims=True) + first  # exact for a constant code
+    spread = (wide - mean).std(axis=-2, keepdims=True)
+    shift = np.where(np.abs(mean) > spread, mean, 0.0)
+    scale = np.where(spread > 0, spread.clip(1 / WIDEST, WIDEST) / np.where(spread > 0, spread, 1.0), 1.0)
+    moved = (((x - shift) * scale).clip(-HIGHEST, HIGHEST).astype(np.float32) for x in (wide, z_test))
+    return next(moved), next(moved)
 
 
 def _varying(name: str, factors: np.ndarray) -> np.ndarray:

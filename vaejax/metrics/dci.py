@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from vaejax.metrics.checks import check_counts, check_pair, relative
 from vaejax.metrics.dci_trees import boosted_trees
+from vaejax.metrics.record import Metric, Value
 
 BINS = 128
 NAMES = ("disentanglement", "completeness", "informativeness", "informativeness_train")
@@ -99,3 +100,15 @@ def concentration(importance: Float[Array, "A B"]) -> Float[Array, ""]:
     weight = importance.sum(axis=0)
     weight = jnp.where(weight.sum() > 0, weight, 1.0)
     return ((1 - jax.scipy.special.entr(share).sum(axis=0) / base) * weight).sum() / weight.sum()
+
+
+DCI = Metric(
+    "dci", dci_scores, ("moved", "factors", "moved_test", "factors_test", "sizes"),
+    more=(
+        Value("disentanglement", "DCI disentanglement", "higher", (0, 1)),
+        Value("completeness", "DCI completeness", "higher", (0, 1)),
+        Value("informativeness", "DCI informativeness", "higher", (0, 1)),
+        Value("informativeness_train", "DCI informativeness of the training set", "higher", (0, 1)),
+    ),
+    arrays=dci,
+)  # fmt: skip

@@ -11,6 +11,7 @@ Departures: the paper chooses the penalty by cross-validation (and repeats all w
 for which no label is needed.
 """
 
+import math
 from collections.abc import Iterable
 from functools import partial
 
@@ -23,6 +24,7 @@ from vaejax.errors import InputError, shortened
 from vaejax.metrics.checks import check_counts, check_pair, relative
 from vaejax.metrics.explicitness import PENALTY, standardise
 from vaejax.metrics.logistic import log_probabilities, logistic
+from vaejax.metrics.record import Metric, Value
 
 LABELS = (10, 100, 1000, 10000)
 FEW, MANY = 100, 10000  # whose ratio is the efficiency
@@ -89,3 +91,32 @@ def few_label_accuracy(
         return jax.lax.map(of_factor, (factors.T, factors_test.T)).mean()
 
     return jnp.where(finite, jnp.stack([accuracy(count) for count in labels]), jnp.nan)
+
+
+def few_labels(
+    z: Float[Array, "N D"],
+    factors: Int[Array, "N K"],
+    z_test: Float[Array, "M D"],
+    factors_test: Int[Array, "M K"],
+    size: int,
+) -> dict[str, Float[Array, ""]]:
+    """`downstream` with those of LABELS up to N, for use under jit and vmap."""
+    labels = tuple(count for count in LABELS if count <= len(z)) or (len(z),)
+    accuracies = few_label_accuracy(z, factors, z_test, factors_test, size, labels)
+    of = dict(zip(labels, accuracies, strict=True))
+    values = {"downstream": of[labels[-1]], "labels": jnp.float32(labels[-1])}
+    if FEW in of and MANY in of:
+        values["efficiency"] = of[FEW] / of[MANY]
+    return values | {f"accuracy_{count}": accuracy for count, accuracy in of.items()}
+
+
+DOWNSTREAM = Metric(
+    "downstream", few_labels, ("moved", "factors", "moved_test", "factors_test", "size"),
+    "Accuracy with the most labels", "higher", (0, 1),
+    more=(
+        Value("labels", "How many those are", None, (1, math.inf)),
+        Value("efficiency", f"Accuracy with {FEW} labels, relative to {MANY}", "higher", (0, math.inf)),
+        *(Value(f"accuracy_{count}", f"Accuracy, {count} labels", "higher", (0, 1)) for count in LABELS),
+    ),
+    arrays=downstream,
+)  # fmt: skip

@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 from vaejax.errors import InputError
 from vaejax.metrics.checks import check_pair, relative
 from vaejax.metrics.logistic import log_probabilities, logistic
+from vaejax.metrics.record import Metric
 
 PENALTY = 1.0
 
@@ -108,3 +109,9 @@ def roc_areas(scores: Float[Array, "M C"], y: Int[Array, " M"]) -> tuple[Float[A
     centred = jax.vmap(rank_sum, in_axes=1)(scores, is_class)
     pairs = n * (len(y) - n)
     return 0.5 + centred / jnp.maximum(pairs, 1), pairs > 0
+
+
+EXPLICITNESS = Metric(
+    "explicitness", explicitness_of, ("moved", "factors", "moved_test", "factors_test", "size"),
+    "Explicitness", "higher", (0, 1), check=check_ranked, arrays=explicitness,
+)  # fmt: skip

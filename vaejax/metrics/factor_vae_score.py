@@ -7,6 +7,7 @@ Locatello et al. 2019: 10,000 votes to learn and 5,000 to test, batches of 64, v
 whose standard deviation is below 0.05 are left out, variances divide by n - 1.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -27,6 +28,7 @@ from vaejax.metrics.interventions import (
     per_run,
     which,
 )
+from vaejax.metrics.record import Metric, Value
 
 SMALLEST = 0.05  # standard deviation of a code that may be voted for
 
@@ -152,3 +154,14 @@ def _score(
     }
     finite = jnp.isfinite(spread).all() & jnp.isfinite(local).all() & jnp.isfinite(new).all()
     return jax.tree.map(lambda value: jnp.where(finite, value, jnp.nan), values)
+
+
+FACTOR_VAE_SCORE = Metric(
+    "factor_vae_score", votes, ("represent", "grid", "key", "varying", "train", "test", "batch", "variance"),
+    "FactorVAE score", "higher", (0, 1),
+    more=(
+        Value("train_accuracy", "FactorVAE score of the training set", "higher", (0, 1)),
+        Value("active", "Codes that vary", None, (0, math.inf)),
+    ),
+    arrays=factor_vae_score,
+)  # fmt: skip

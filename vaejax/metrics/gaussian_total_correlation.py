@@ -8,12 +8,15 @@ TC = -sum_j log |R_jj|, and tr (D C)^(1/2) is the nuclear norm of R D. So float3
 dependent.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from vaejax.metrics.checks import check_codes, relative, weight_of
+from vaejax.metrics.record import Metric, Value
 
 DEPENDENT = 1e-6  # what float32 leaves of a code that is a linear function of the others
 
@@ -70,3 +73,13 @@ def triangular(x: Float[Array, "N D"]) -> Float[Array, "D D"]:
         return rest - direction[:, None] * row[None], row
 
     return jax.lax.scan(column, x, jnp.arange(x.shape[1]))[1]
+
+
+GAUSSIAN_TOTAL_CORRELATION = Metric(
+    "gaussian_total_correlation", gaussian_correlations, ("moved", "weight"), "Gaussian TC", "lower", (0, math.inf),
+    more=(
+        Value("wasserstein", "Wasserstein correlation", "lower", (0, math.inf), power=2),
+        Value("wasserstein_norm", "Wasserstein, normalised", "lower", (0, math.inf)),
+    ),
+    arrays=gaussian_total_correlation,
+)  # fmt: skip

@@ -16,6 +16,7 @@ codes need no other estimator; a code or factor without information has 0 for it
 factor, or one active code, the ratio is 1 where there is information.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -27,6 +28,7 @@ from jaxtyping import Array, Float, Int
 from vaejax.metrics.checks import check, relative, weight_of
 from vaejax.metrics.information import entropy
 from vaejax.metrics.logistic import log_probabilities, logistic
+from vaejax.metrics.record import Metric, Value
 
 NEIGHBOURS = 10
 ACTIVE = 1 / 20  # of the largest range
@@ -154,3 +156,13 @@ def _of_pair(z: Float[Array, " N"], value: Int[Array, " N"], size: int, neighbou
     total = kept.sum()
     mean = jnp.where(kept, terms, 0.0).sum() / jnp.maximum(total, 1)
     return jnp.maximum(digamma(jnp.maximum(total, 1.0)) + mean, 0.0)
+
+
+INFO_MEC = Metric(
+    "info_mec", info_scores, ("moved", "factors", "size", "weight"),
+    more=(
+        Value("infom", "InfoM", "higher", (0, 1)), Value("infoc", "InfoC", "higher", (0, 1)),
+        Value("infoe", "InfoE", "higher", (0, 1)), Value("active", "Codes that vary", None, (0, math.inf)),
+    ),
+    arrays=info_mec,
+)  # fmt: skip

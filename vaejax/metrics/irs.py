@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from vaejax.metrics.checks import check, relative, weight_of
 from vaejax.metrics.information import BINS, discretise
+from vaejax.metrics.record import Metric
 
 QUANTILE = 0.99
 STEPS = 2**26  # a deviation is sorted as an integer, in these parts of the largest, after the number of its bin
@@ -77,3 +78,6 @@ def _deviation(z: Float[Array, "N D"], value: Int[Array, " N"]) -> Float[Array, 
     weight = (place - below)[:, None]
     quantile = (1 - weight) * at(below) + weight * at(jnp.minimum(below + 1, jnp.maximum(count - 1, 0)))
     return (quantile * (count > 0)[:, None]).sum(axis=0) / (count > 0).sum()
+
+
+IRS = Metric("irs", robustness, ("moved", "factors", "weight"), "IRS", "higher", (0, 1), arrays=irs)

@@ -24,6 +24,7 @@ from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Params
 from vaejax.metrics.checks import check_counts
 from vaejax.metrics.evidence import Images, OnImages, check_estimate, check_prior, estimates, like, of_one
+from vaejax.metrics.record import Metric
 from vaejax.objectives import log_weight
 
 CHUNK = 50
@@ -152,3 +153,6 @@ class ImportanceSampling:
             "elbo": sums.log_weight / self.samples,
             "effective_sample_size": jnp.exp(2 * sums.weight - sums.square),
         }
+
+
+LOG_LIKELIHOOD = Metric("log_likelihood", None, (), "log p(x) (nats)", "higher", arrays=log_likelihood)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from vaejax.metrics.checks import check, relative
 from vaejax.metrics.information import code_information, entropy
+from vaejax.metrics.record import Metric
 
 
 def mig(z: Float[np.ndarray, "N D"], factors: Int[np.ndarray, "N K"]) -> dict[str, float]:
@@ -38,3 +39,6 @@ def mutual_information_gap(z: Float[Array, "N D"], factors: Int[Array, "N K"], s
     best, second = jax.lax.top_k(jnp.pad(information.T, ((0, 0), (0, 1))), 2)[0].T
     gap = jnp.mean((best - second) / entropy(factors, size))
     return jnp.where(jnp.isfinite(z).all(), gap, jnp.nan)
+
+
+MIG = Metric("mig", mutual_information_gap, ("moved", "factors", "size"), "MIG", "higher", (0, 1), arrays=mig)

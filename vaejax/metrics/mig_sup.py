@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from vaejax.metrics.checks import check, relative
 from vaejax.metrics.information import code_information, entropy
+from vaejax.metrics.record import Metric, Value
 
 ACTIVE = 0.01  # a code with a variance above this is in use
 
@@ -55,3 +56,9 @@ def code_gap(
     gap, active = best - second, z.std(axis=0) * unit > math.sqrt(ACTIVE)
     values = {"mig_sup": gap.mean(), "active": (gap * active).sum() / jnp.maximum(active.sum(), 1)}
     return jax.tree.map(lambda value: jnp.where(jnp.isfinite(z).all(), value, jnp.nan), values)
+
+
+MIG_SUP = Metric(
+    "mig_sup", code_gap, ("moved", "factors", "size", "unit"), "MIG-sup", "higher", (0, 1),
+    more=(Value("active", "MIG-sup of active codes", "higher", (0, 1)),), arrays=mig_sup,
+)  # fmt: skip

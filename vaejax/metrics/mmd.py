@@ -7,6 +7,7 @@ k(z, z') = sum_s s C / (s C + |z - z'|^2), C = 2 D for D latents, s = 0.1, 0.2, 
 its middle scale is the expected squared distance of two draws of N(0, I).
 """
 
+import math
 from functools import partial
 
 import jax
@@ -16,6 +17,7 @@ from jaxtyping import Array, Float
 
 from vaejax.errors import InputError
 from vaejax.metrics.checks import check_codes
+from vaejax.metrics.record import Metric, Value
 from vaejax.objectives import multiquadratic
 
 ROWS = 500  # of the matrix of pairs, at a time
@@ -66,3 +68,8 @@ def _row_sums(a: Float[Array, "N D"], b: Float[Array, "M D"], same: bool) -> Flo
         return (kernel * (jnp.arange(len(b)) != number)).sum() if same else kernel.sum()
 
     return jax.lax.map(row, (jnp.arange(len(a)), a), batch_size=ROWS)
+
+
+MMD = Metric(
+    "mmd", None, (), "MMD", "lower", more=(Value("scale", "Scale of the kernel", None, (0, math.inf)),), arrays=mmd
+)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from vaejax.metrics.checks import check, relative
 from vaejax.metrics.information import code_information
+from vaejax.metrics.record import Metric
 
 
 def modularity(z: Float[np.ndarray, "N D"], factors: Int[np.ndarray, "N K"]) -> dict[str, float]:
@@ -39,3 +40,8 @@ def modularity_of(z: Float[Array, "N D"], factors: Int[Array, "N K"], size: int)
     relative = information / jnp.where(best > 0, best, 1.0)[:, None]  # before squaring, which could underflow
     others = ((relative**2).sum(axis=1) - 1) / max(factors.shape[1] - 1, 1)
     return jnp.where(jnp.isfinite(z).all(), jnp.where(best > 0, 1 - others, 0.0).mean(), jnp.nan)
+
+
+MODULARITY = Metric(
+    "modularity", modularity_of, ("moved", "factors", "size"), "Modularity", "higher", (0, 1), arrays=modularity
+)

@@ -5,6 +5,8 @@
 in nats, between codes that are discretised in 20 equal-width bins.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from jaxtyping import Array, Float
 
 from vaejax.metrics.checks import check_codes, relative
 from vaejax.metrics.information import BINS, discretise, mutual_information
+from vaejax.metrics.record import Metric
 
 
 def mutual_info_score(z: Float[np.ndarray, "N D"]) -> dict[str, float]:
@@ -33,3 +36,9 @@ def mean_mutual_information(z: Float[Array, "N D"]) -> Float[Array, ""]:
     bins, count = discretise(z), z.shape[1]
     between = mutual_information(bins, bins, BINS, BINS) * (1 - jnp.eye(count))
     return jnp.where(jnp.isfinite(z).all(), between.sum() / max(count * (count - 1), 1), jnp.nan)
+
+
+MUTUAL_INFO_SCORE = Metric(
+    "mutual_info_score", mean_mutual_information, ("moved",), "MI between codes", "lower", (0, math.inf),
+    arrays=mutual_info_score,
+)  # fmt: skip

@@ -27,13 +27,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vaejax.metrics.checks import check_pair
+from vaejax.metrics.checks import check_pair, near_zero
+from vaejax.metrics.record import Metric
 
 C = 0.01
 STEPS = 50  # Newton steps at most; about 8 are enough
 TOLERANCE = 1e-6  # of the gradient, relative to that at zero
-FARTHEST = 1e9  # a standard deviation
-LARGEST = 1e18  # a code
 
 
 def sap(
@@ -59,24 +58,6 @@ def sap(
     z, z_test = near_zero(z, z_test)
     size = int(max(factors.max(), factors_test.max())) + 1
     return {"sap": float(attribute_predictability_gap(z, factors, z_test, factors_test, size))}
-
-
-def near_zero(
-    z: Float[np.ndarray, "*R N D"], z_test: Float[np.ndarray, "*R M D"]
-) -> tuple[Float[np.ndarray, "*R N D"], Float[np.ndarray, "*R M D"]]:
-    """Both as float32, less the mean of the first where that is farther from 0 than the standard deviation.
-
-    A standard deviation outside [1 / FARTHEST, FARTHEST] is brought to that end: what lies beyond is not penalised at
-    all or can't be used at all, but its squares would leave float32.
-    """
-    wide = z.astype(np.float64)
-    first = wide[..., :1, :]
-    mean = (wide - first).mean(axis=-2, keepdims=True) + first  # exact for a constant code
-    spread = (wide - mean).std(axis=-2, keepdims=True)
-    shift = np.where(np.abs(mean) > spread, mean, 0.0)
-    scale = np.where(spread > 0, spread.clip(1 / FARTHEST, FARTHEST) / np.where(spread > 0, spread, 1.0), 1.0)
-    moved = (((x - shift) * scale).clip(-LARGEST, LARGEST).astype(np.float32) for x in (wide, z_test))
-    return next(moved), next(moved)
 
 
 @partial(jax.jit, static_argnames="size")
@@ -178,3 +159,9 @@ def support_vectors(
     u = jax.lax.while_loop(unfinished, step, (0, start, gradient, hessian, loss(start)))[1]
     w, b = back @ u
     return w, jnp.where(present, b, -jnp.inf)
+
+
+SAP = Metric(
+    "sap", attribute_predictability_gap, ("near_zero", "factors", "near_zero_test", "factors_test", "size"),
+    "SAP", "higher", (0, 1), arrays=sap,
+)  # fmt: skip

@@ -18,7 +18,6 @@ from jaxtyping import Array, Float, Int, Key
 from vaejax.data.source import Factors, draw, example, factors_of
 from vaejax.errors import InputError, check_sizes, choose, shortened
 from vaejax.method import Method, Params
-from vaejax.metrics.beta_vae_score import guesses
 from vaejax.metrics.checks import (
     LARGEST,
     as_numbers,
@@ -27,24 +26,16 @@ from vaejax.metrics.checks import (
     check_key,
     check_pair,
     check_source,
+    near_zero,
     relative,
     weight_of,
 )
 from vaejax.metrics.codes import codes
-from vaejax.metrics.dci import dci_scores
-from vaejax.metrics.downstream import FEW, LABELS, MANY, few_label_accuracy
-from vaejax.metrics.explicitness import check_ranked, explicitness_of
-from vaejax.metrics.factor_vae_score import votes
-from vaejax.metrics.gaussian_total_correlation import gaussian_correlations
-from vaejax.metrics.info_mec import info_scores
 from vaejax.metrics.interventions import check_grid_sizes, subgrid, table
-from vaejax.metrics.irs import robustness
-from vaejax.metrics.mig import mutual_information_gap
-from vaejax.metrics.mig_sup import code_gap
-from vaejax.metrics.modularity import modularity_of
-from vaejax.metrics.mutual_info_score import mean_mutual_information
-from vaejax.metrics.sap import attribute_predictability_gap, near_zero
+from vaejax.metrics.record import Metric, check_metric, column, named
+from vaejax.metrics.records import SUITE
 from vaejax.target import target
+from vaejax.training.contract import shortened_text
 from vaejax.training.params import check_params
 from vaejax.training.strategy import Strategy, in_groups, over_runs, place
 
@@ -78,42 +69,8 @@ STUDY = Sizes()  # the 737,280 images of dSprites are all encoded: half a minute
 LAPTOP = Sizes(grid=50_000)
 
 
-def _named(name: str, core: Callable[..., Float[Array, ""]]) -> Callable[..., dict[str, Float[Array, ""]]]:
-    return lambda *arrays: {name: core(*arrays)}
-
-
-# (z: Float[N, D], factors: Int[N, K], size, the unit of every code, that relative to the largest) -> values of one run
-JITTED: dict[str, Callable[..., dict[str, Float[Array, ""]]]] = {
-    "mig": _named("mig", lambda z, factors, size, *_: mutual_information_gap(z, factors, size)),
-    "mig_sup": lambda z, factors, size, unit=1.0, weight=1.0: code_gap(z, factors, size, unit),
-    "modularity": _named("modularity", lambda z, factors, size, *_: modularity_of(z, factors, size)),
-    "irs": _named("irs", lambda z, factors, size, unit=1.0, weight=1.0: robustness(z, factors, weight)),
-    "info_mec": lambda z, factors, size, unit=1.0, weight=1.0: info_scores(z, factors, size, weight),
-    "gaussian_total_correlation": lambda z, factors, size, unit=1.0, weight=1.0: gaussian_correlations(z, weight),
-    "mutual_info_score": _named("mutual_info_score", lambda z, *_: mean_mutual_information(z)),
-}
-
-
-def _downstream(z: Array, factors: Array, z_test: Array, factors_test: Array, sizes: tuple[int, ...]):
-    """The values of `vaejax.metrics.downstream`."""
-    labels = tuple(count for count in LABELS if count <= len(z)) or (len(z),)
-    accuracies = few_label_accuracy(z, factors, z_test, factors_test, max(sizes), labels)
-    of = dict(zip(labels, accuracies, strict=True))
-    values = {"downstream": of[labels[-1]], "labels": jnp.float32(labels[-1])}
-    if FEW in of and MANY in of:
-        values["efficiency"] = of[FEW] / of[MANY]
-    return values | {f"accuracy_{count}": accuracy for count, accuracy in of.items()}
-
-
-# (z: Float[N, D], factors: Int[N, K], z_test, factors_test, sizes of the factors) -> values of one run
-TESTED: dict[str, Callable[[Array, Array, Array, Array, tuple[int, ...]], dict[str, Float[Array, ""]]]] = {
-    "sap": _named("sap", lambda *arrays: attribute_predictability_gap(*arrays[:4], max(arrays[4]))),
-    "explicitness": _named("explicitness", lambda *arrays: explicitness_of(*arrays[:4], max(arrays[4]))),
-    "dci": dci_scores,
-    "downstream": _downstream,
-}
-INTERVENTIONAL = ("beta_vae_score", "factor_vae_score")
-NAMES = (*INTERVENTIONAL, *JITTED, *TESTED)
+NAMES = tuple(SUITE)
+INTERVENTIONAL = tuple(name for name, record in SUITE.items() if record.intervenes)
 
 
 def evaluate(
@@ -123,7 +80,7 @@ def evaluate(
     key: Key[Array, ""],
     *,
     sizes: Sizes = STUDY,
-    metrics: Iterable[str] = NAMES,
+    metrics: Iterable[str | Metric] = NAMES,
     chunk: int | None = None,
     mesh: Mesh | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -136,7 +93,7 @@ def evaluate(
     Args:
       source: images with ground-truth factors, all combinations of them.
       params: the runs' parameters, every leaf with a leading run axis, as in `Result.params`.
-      metrics: some of NAMES.
+      metrics: some of NAMES, and records of one's own.
       chunk, mesh: as in `vaejax.fit`.
       on_progress: called on the host with how many metrics of runs are done and how many there are; encoding counts
         as one.
@@ -146,7 +103,7 @@ def evaluate(
     """
     import pandas as pd
 
-    names = check_names(metrics)
+    asked = check_metrics(metrics)
     check_suite_sizes(sizes)
     check_key(key)
     check_sizes(chunk=chunk)
@@ -158,19 +115,21 @@ def evaluate(
     drawn = [draw(part, count, source.size) for part, count in ((train, sizes.train), (test, sizes.test))]
     factors, factors_test = (np.asarray(factors_of(index, source.sizes)) for index in drawn)
     index, index_test = map(np.asarray, drawn)
-    cells, grid = subgrid(source.sizes, sizes.grid) if set(names) & set(INTERVENTIONAL) else (index[:0], source.sizes)
+    cells, grid = (index[:0], source.sizes)
+    if any(metric.intervenes for metric in asked):
+        cells, grid = subgrid(source.sizes, sizes.grid)
     runs = len(jax.tree.leaves(params)[0])
-    total, tables = runs * (len(names) + 1), []
+    total, tables = runs * (len(asked) + 1), []
     for start in range(0, runs, TOGETHER):
         some = jax.tree.map(lambda leaf, start=start: leaf[start : start + TOGETHER], params)
         every = np.concatenate([index, index_test, cells])
         found = codes(method, source, some, every, chunk=chunk, mesh=mesh)
-        before, here = start * (len(names) + 1), len(found)
+        before, here = start * (len(asked) + 1), len(found)
         if on_progress is not None:
             on_progress(before + here, total)
         z, z_test, cell_codes = np.split(found, [index.size, index.size + index_test.size], axis=1)
         part = scores(
-            z, factors, z_test, factors_test, cell_codes, grid, later, sizes=sizes, metrics=names,
+            z, factors, z_test, factors_test, cell_codes, grid, later, sizes=sizes, metrics=asked,
             on_progress=on_progress and (lambda done, _, at=before + here: on_progress(at + done, total)),
         )  # fmt: skip
         tables.append(part.assign(run=part["run"] + start))
@@ -187,7 +146,7 @@ def scores(
     key: Key[Array, ""],
     *,
     sizes: Sizes = STUDY,
-    metrics: Iterable[str] = NAMES,
+    metrics: Iterable[str | Metric] = NAMES,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> "pd.DataFrame":
     """The tidy table (`run`, `metric`, `value`) of these metrics of R representations.
@@ -208,7 +167,7 @@ def scores(
     """
     import pandas as pd
 
-    names = check_names(metrics)
+    asked = check_metrics(metrics)
     check_suite_sizes(sizes)
     check_key(key)
     z, z_test, cells = (as_numbers("the suite", array) for array in (z, z_test, cells))
@@ -216,55 +175,68 @@ def scores(
     check_arrays(z, factors, z_test, factors_test)
     blank = np.zeros((len(factors), 1)), np.zeros((len(factors_test), 1))
     values, values_test = check_pair("the suite", blank[0], factors, blank[1], factors_test)[1::2]
-    if "explicitness" in names:
-        check_ranked(values_test)
+    for metric in asked:
+        if metric.check is not None:
+            metric.check(values_test)
     finite = np.all(np.abs(z) <= LARGEST, axis=(1, 2)) & np.all(np.abs(z_test) <= LARGEST, axis=(1, 2))
     z, z_test = (np.where(finite[:, None, None], array, 0.0) for array in (z, z_test))
     unit, *moved = relative(z, z_test)
-    # of every run: codes, and what of their units can be seen
-    plain = (*moved, unit[:, 0].clip(TINY, LARGEST).astype(np.float32), weight_of(unit))
+    needed = {need for metric in asked for need in metric.needs}
+    of_run = {"z": z.astype(np.float32), "z_test": z_test.astype(np.float32), "moved": moved[0], "moved_test": moved[1]}
+    of_run |= {"unit": unit[:, 0].clip(TINY, LARGEST).astype(np.float32), "weight": weight_of(unit)}
+    if needed & {"near_zero", "near_zero_test"}:
+        of_run |= dict(zip(("near_zero", "near_zero_test"), near_zero(z, z_test), strict=True))
     layout, found, runs = _layout(len(z)), {}, len(z)
     counts = tuple((np.concatenate([values, values_test]).max(axis=0) + 1).tolist())
-    shared = place((jnp.asarray(values), jnp.asarray(values_test)), layout.mesh)
-    rows = _rows(cells, grid, z) if set(names) & set(INTERVENTIONAL) else None
+    shared = place({"factors": jnp.asarray(values), "factors_test": jnp.asarray(values_test)}, layout.mesh)
+    rows = _rows(cells, grid, z) if any(metric.intervenes for metric in asked) else None
     used = {"train": len(factors), "test": len(factors_test)}
     if rows is not None:
         used |= {"grid": cells.shape[1], "batch": sizes.batch, "variance": sizes.variance}
-    for number, name in enumerate(names):
-        if name in INTERVENTIONAL:
-            of_runs = _interventional(name, rows, grid, key, sizes)
+    for number, metric in enumerate(asked):
+        if metric.intervenes:
+            of_runs = _interventional(metric, rows, grid, key, sizes, runs)
         else:
-            given = (*near_zero(z, z_test), *plain[2:]) if name == "sap" else plain
-            of_runs = in_groups(partial(_jitted, name, counts, layout.mesh, shared=shared), given, layout)
-            if "wasserstein" in of_runs:
-                of_runs["wasserstein"] = of_runs["wasserstein"] * unit.max(axis=(1, 2)) ** 2
-        found |= {label(name, key): np.where(finite, value, np.nan) for key, value in of_runs.items()}
+            given = {need: of_run[need] for need in metric.needs if need in of_run} or {"z": of_run["z"]}
+            of_runs = in_groups(
+                partial(_jitted, _Traced(*metric[:3]), counts, layout.mesh, shared=shared), given, layout
+            )
+        for value, power in ((value.name, value.power) for value in metric.more if value.power):
+            of_runs[value] = of_runs[value] * unit.max(axis=(1, 2)) ** power
+        found |= {column(metric.name, key): np.where(finite, value, np.nan) for key, value in of_runs.items()}
         if on_progress is not None:
-            on_progress((number + 1) * runs, len(names) * runs)
+            on_progress((number + 1) * runs, len(asked) * runs)
     found |= {f"samples_{name}": np.full(runs, float(count)) for name, count in used.items()}
     wide = pd.DataFrame({"run": range(runs), **found})
     return wide.melt("run", var_name="metric").sort_values("run", kind="stable", ignore_index=True)
 
 
-def label(metric: str, key: str) -> str:
-    """What a table calls a value of a metric."""
-    return key if key == metric else f"{metric}_{key}"
+def check_metrics(metrics: Iterable[str | Metric]) -> tuple[Metric, ...]:
+    """The records of the metrics that are asked for, each once.
+
+    Raises:
+      InputError: one that the suite hasn't, a record that can't be used, two of one name, or none at all.
+    """
+    if isinstance(metrics, (str, Metric)) or not isinstance(metrics, Iterable):
+        raise InputError(f"metrics has to be a list of names, such as ['mig'], not {shortened(metrics)}")
+    found: dict[str, Metric] = {}
+    for asked in metrics:
+        own = isinstance(asked, Metric)
+        metric = check_metric(asked) if own else choose(SUITE, asked, "metric")
+        if found.setdefault(metric.name, metric) != metric or (own and SUITE.get(metric.name, metric) != metric):
+            raise InputError(f"there are two metrics called {metric.name!r}; give your own another name")
+    if not found:
+        raise InputError(f"metrics has to name at least one of: {', '.join(sorted(NAMES))}")
+    return tuple(found.values())
 
 
 def check_names(metrics: Iterable[str]) -> tuple[str, ...]:
-    """The metrics that are asked for.
+    """The names of the metrics that are asked for.
 
     Raises:
-      InputError: one that the suite hasn't, or none at all.
+      InputError: as in `check_metrics`.
     """
-    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
-        raise InputError(f"metrics has to be a list of names, such as ['mig'], not {shortened(metrics)}")
-    names = tuple(metrics)
-    if not names:
-        raise InputError(f"metrics has to name at least one of: {', '.join(sorted(NAMES))}")
-    for name in names:
-        choose(dict.fromkeys(NAMES), name, "metric")
-    return tuple(dict.fromkeys(names))
+    return tuple(metric.name for metric in check_metrics(metrics))
 
 
 def check_suite_sizes(sizes: Any) -> None:
@@ -317,19 +289,46 @@ def _rows(cells: Float[np.ndarray, "R G D"], grid: tuple[int, ...], z: np.ndarra
     return np.ascontiguousarray(np.swapaxes(cells, 0, 1))
 
 
+class _Traced(NamedTuple):
+    """What a program depends on of a metric."""
+
+    name: str
+    function: Any
+    needs: tuple[str, ...]
+
+
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _jitted(name: str, sizes: tuple[int, ...], mesh: Mesh, per_run: Any, shared: Any) -> dict[str, Float[Array, " R"]]:
+def _jitted(
+    metric: _Traced, sizes: tuple[int, ...], mesh: Mesh, per_run: Any, shared: Any
+) -> dict[str, Float[Array, " R"]]:
     def one(per_run: Any, shared: Any) -> dict[str, Float[Array, ""]]:
-        (z, z_test, unit, weight), (factors, factors_test) = per_run, shared
-        if name in JITTED:
-            return JITTED[name](z, factors, max(sizes), unit, weight)
-        return TESTED[name](z, factors, z_test, factors_test, sizes)
+        known = {**per_run, **shared, "sizes": sizes, "size": max(sizes)}
+        return named(metric.name, _called(metric, [known[need] for need in metric.needs]), ())
 
     return over_runs(one, per_run, shared, mesh)
 
 
-def _interventional(name: str, rows: Any, grid: tuple[int, ...], key: Key[Array, ""], sizes: Sizes) -> Scores:
-    represent, varying = table(rows, grid), tuple(k for k, size in enumerate(grid) if size > 1)
-    asked = (represent, tuple(grid), key, varying, sizes.train, sizes.test, sizes.batch)
-    found = guesses(*asked) if name == "beta_vae_score" else votes(*asked, sizes.variance)
-    return jax.tree.map(np.asarray, found)
+def _interventional(
+    metric: Metric, rows: Any, grid: tuple[int, ...], key: Key[Array, ""], sizes: Sizes, runs: int
+) -> Scores:
+    varying = tuple(k for k, size in enumerate(grid) if size > 1)
+    known = {**sizes._asdict(), "represent": table(rows, grid), "grid": tuple(grid), "key": key, "varying": varying}
+    found = _called(_Traced(*metric[:3]), [known[need] for need in metric.needs])
+    return jax.tree.map(np.asarray, named(metric.name, found, (runs,)))
+
+
+def _called(metric: _Traced, given: list[Any]) -> Any:
+    """What the function gives. Whoever wrote it finds out in one line where it fails, with the cause beneath.
+
+    Raises:
+      InputError: it raises anything else.
+    """
+    try:
+        return metric.function(*given)
+    except InputError:
+        raise
+    except Exception as error:
+        why = shortened_text(" ".join(f"{type(error).__name__}: {error}".split()), 170)
+        raise InputError(
+            f"the metric {metric.name!r} fails when it is given ({', '.join(metric.needs)}): {why}"
+        ) from error

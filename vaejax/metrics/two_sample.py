@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from vaejax.errors import InputError
 from vaejax.metrics.checks import as_numbers, check_counts, check_finite, relative
+from vaejax.metrics.record import Metric, Value
 from vaejax.networks.discriminator import Discriminator
 from vaejax.objectives import telling_apart
 
@@ -173,3 +174,15 @@ def _of_usual_scale(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, 
     if USUAL[0] <= largest <= USUAL[1]:
         moved = moved * np.float32(largest)
     return moved[: len(first)], moved[len(first) :]
+
+
+TWO_SAMPLE_TEST = Metric(
+    "two_sample_test", None, (),
+    more=(
+        Value("accuracy", "Told apart (accuracy)", "lower", (0, 1)),
+        Value("standard_error", "Its standard error", None, (0, 0.5)),
+        Value("p_value", "p of one distribution", "higher", (0, 1)),
+        Value("images", "Images", None, (0, math.inf)),
+    ),
+    arrays=two_sample_test,
+)  # fmt: skip

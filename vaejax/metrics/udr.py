@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float
 
 from vaejax.errors import InputError
 from vaejax.metrics.checks import as_numbers, check_finite, relative
+from vaejax.metrics.record import Metric
 
 ALPHA = 0.1
 INFORMATIVE = 0.01  # nats
@@ -114,3 +115,6 @@ def relative_strength(w: Float[Array, "A B"], rows: Bool[Array, " A"], columns: 
         return strength.sum() / jnp.maximum(active.sum(), 1)
 
     return (mean_over(0, columns) + mean_over(1, rows)) / 2
+
+
+UDR = Metric("udr", None, (), "UDR", "higher", (0, 1), arrays=udr)  # of several runs together

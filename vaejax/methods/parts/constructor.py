@@ -1,23 +1,71 @@
 """What every constructor does before and after its own work: it checks its arguments by their annotations, and the
-method remembers the call, by which it is pickled.
+method remembers the call, by which it is pickled. And what it says of itself: the network that it wants.
 """
 
 import inspect
 import types
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
-from typing import Any, ParamSpec, get_args, get_origin
+from typing import Any, NamedTuple, ParamSpec, get_args, get_origin, overload
 
 from vaejax.errors import InputError, shortened
-from vaejax.method import Method, Network
+from vaejax.method import KINDS, Method, Network
 from vaejax.networks.sizes import whole_number, whole_numbers
 
 Arguments = ParamSpec("Arguments")
 
 
-def constructor(make: Callable[Arguments, Method]) -> Callable[Arguments, Method]:
-    """The constructor, which refuses in one line what its annotations don't allow."""
+class Wanted(NamedTuple):
+    """The network that `vaejax.build` gives a method where none is named, and the data that it serves.
 
+    Fields:
+      network: one of `vaejax.networks.NETWORKS`; None for a method that takes any.
+      alone: whether it is made for methods that say so, and no other can have it.
+      vectors: whether it serves vectors, too, and not images alone.
+      kinds: of the elements, as in `vaejax.method.Space`.
+    """
+
+    network: str | None = None
+    alone: bool = False
+    vectors: bool = True
+    kinds: tuple[str, ...] = KINDS
+
+
+@overload
+def constructor(make: Callable[Arguments, Method]) -> Callable[Arguments, Method]: ...
+@overload
+def constructor(
+    *, network: str | None = None, alone: bool = False, vectors: bool = True, kinds: tuple[str, ...] = KINDS
+) -> Callable[[Callable[Arguments, Method]], Callable[Arguments, Method]]: ...
+
+
+def constructor(
+    make: Any = None,
+    *,
+    network: str | None = None,
+    alone: bool = False,
+    vectors: bool = True,
+    kinds: tuple[str, ...] = KINDS,
+) -> Any:
+    """The constructor, which refuses in one line what its annotations don't allow.
+
+        @constructor
+        @constructor(network="residual", alone=True)
+
+    Args:
+      network, alone, vectors, kinds: as in `Wanted`.
+    """
+    if make is None:
+        return lambda make: _checked(make, Wanted(network, alone, vectors, kinds))
+    return _checked(make, Wanted())
+
+
+def wanted_of(value: Any) -> Wanted | None:
+    """What a constructor wants; None of anything else."""
+    return getattr(value, "wanted", None) if inspect.isfunction(value) else None
+
+
+def _checked(make: Callable[Arguments, Method], wanted: Wanted) -> Callable[Arguments, Method]:
     @wraps(make)
     def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Method:
         parameters = _parameters(make)
@@ -30,6 +78,7 @@ def constructor(make: Callable[Arguments, Method]) -> Callable[Arguments, Method
         made: Any = make(*given.args, **given.kwargs)
         return made.made_by(checked, *given.args, **given.kwargs)
 
+    vars(checked)["wanted"] = wanted
     return checked
 
 
