@@ -37,6 +37,7 @@ from vaejax.metrics.baselines import BASELINES
 from vaejax.metrics.suite import NAMES, check_names
 from vaejax.report.study import write_study
 from vaejax.storage.folder import attempt, write_table
+from vaejax.training.beforehand import check_training
 from vaejax.training.runs import grid
 
 QUESTION = "Do β-VAE and its relatives separate the factors of variation, and how much of it is the method?"
@@ -227,7 +228,7 @@ def check_groups(groups: list[Group], config: Config, path: Path) -> None:
         method, source = built(group)
         checks.check_count(config.seeds, max(1, len(group.values)))
         runs = grid(method.hyper, config.seeds, **group.axes)
-        checks.check_training(method, source, source, runs.count, config.batch_size, chunk=config.chunk)
+        check_training(method, source, source, runs.count, config.batch_size, chunk=config.chunk)
         script.folder(path / "groups", group.name)
     names = [group.name for group in groups]
     twice = next((name for name in names if names.count(name) > 1), None)

@@ -31,7 +31,7 @@ from vaejax.data import Source, example
 from vaejax.data.dsprites import NAMES as DSPRITES
 from vaejax.data.source import Factors
 from vaejax.distributions.basic import Gaussian, StandardNormal
-from vaejax.errors import InputError, check_sizes, choose
+from vaejax.errors import InputError, check_sizes, choose, one_line
 from vaejax.method import Method, Params
 from vaejax.metrics.measure import ACTIVE, BATCH, examples
 from vaejax.objectives import kl_per_latent
@@ -151,7 +151,7 @@ def check_codes(run: Run, source: Source) -> None:
     shape, method = tuple(run.config["shape"]), run.config["model"]["method"]
     if source.shape != shape:
         raise InputError(f"images of {source.name} are {source.shape} now, but the sweep was trained on {shape}")
-    with checks.one_line(f"the method {method!r} can't encode images of {source.name}"):
+    with one_line(f"the method {method!r} can't encode images of {source.name}"):
         params = jax.eval_shape(lambda params: jax.tree.map(lambda leaf: leaf[0], params), run.params)
         codes = jax.eval_shape(lambda params, batch: run.method.encode(params, batch).mean, params, example(source))
     if codes.ndim != 2:
