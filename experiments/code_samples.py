@@ -35,6 +35,7 @@ def code_samples(
     Nothing for methods without codes. Priors are kept in the run's folder, and go on where they were stopped.
     """
     black = Batch(jnp.zeros((ROWS * COLUMNS, *train.shape)))
+    assert run.path is not None
     made = {}
     for label, number in chosen.items():
         params = run.params_of(number)

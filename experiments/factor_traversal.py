@@ -107,7 +107,7 @@ def main(config: Config) -> None:
     check_sizes(images=config.images, limit=config.limit)
     check_table(config.run)
     run = load_run(config.run)
-    script.check_place(config.out or run.path / "figures")
+    script.check_place(config.out or config.run / "figures")
     names = settings(run.table)
     numbers = list(dict.fromkeys(config.runs)) or median(run, names)[: config.limit]
     for number in numbers:
@@ -119,7 +119,7 @@ def main(config: Config) -> None:
         raise InputError(f"no run of {run.path} can be drawn: all have diverged or wait to be trained")
     for number in numbers:
         codes = encode(run.method, source, run.params_of(number), config.images)
-        folder = (config.out or run.path / "figures") / f"traversal_{number}"
+        folder = (config.out or config.run / "figures") / f"traversal_{number}"
         print(draw(run, number, codes, source, start, config, folder), flush=True)
 
 

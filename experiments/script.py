@@ -4,13 +4,11 @@ import contextlib
 import hashlib
 import io
 import os
-import platform
 import re
 import shlex
 import sys
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -249,13 +247,9 @@ def keep_compiled() -> None:
 
 def facts() -> dict[str, str]:
     """The versions and the machine that a result came from."""
-    kinds = {device.device_kind for device in jax.devices()}
-    devices = f"{jax.device_count()} x {', '.join(sorted(kinds))} ({jax.default_backend()})"
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("vaejax", "jax", "flax", "optax", "numpy"))
-    return {
-        "Software": f"{libraries}, Python {platform.python_version()}",
-        "Hardware": f"{devices}, {os.cpu_count()} cores",
-    }
+    from vaejax.report.facts import machine  # brings matplotlib and pandas, which the start need not wait for
+
+    return machine()
 
 
 class Bar:

@@ -121,8 +121,8 @@ def fit(
       chunk: how many runs each device vmaps at once; chosen by backend and memory if not given. Changes results by
         rounding only.
       workdir: where to keep `runs.csv`, `history.csv` and `checkpoints/`; `vaejax.load_run` opens it. A sweep that was
-        interrupted there is
-        continued, and ends bit for bit as if it had not been. Runs that are finished are not trained again.
+        interrupted there is continued, and ends bit for bit as if it had not been. Runs that are finished are not
+        trained again.
       mesh: devices along an axis `runs`, and perhaps `batch`; all devices if not given.
       on_progress: called on the host after every segment of steps.
       save_every: seconds between checkpoints, 0 for one after every segment; they are farther apart where saving
