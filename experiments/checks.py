@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import numpy as np
 
-from vaejax.errors import InputError, choose, shortened
+from vaejax.errors import LARGEST, InputError, choose, shortened
 
 Config = TypeVar("Config")
 MOST_RUNS = 1_000_000
@@ -63,6 +63,29 @@ def check_seconds(save_every: float) -> None:
     """
     if not (math.isfinite(save_every) and save_every >= 0):
         raise InputError(f"save_every has to be a number of seconds, 0 or more, not {shortened(save_every)}")
+
+
+def check_prior(steps: int) -> None:
+    """Steps of a prior over codes; 0 for none.
+
+    Raises:
+      InputError: they are negative, or too many.
+    """
+    if not 0 <= steps <= LARGEST:
+        raise InputError(f"--prior-steps has to be 0 (for none) or more, up to {LARGEST:,}, not {steps}")
+
+
+def check_sweep(name: str, values: Sequence[float], seeds: int, save_every: float) -> None:
+    """A sweep over the values of one hyperparameter.
+
+    Raises:
+      InputError: no value, one twice, no seed, too many runs, or no number of seconds between checkpoints.
+    """
+    if seeds < 1 or not values:
+        raise InputError(f"a sweep needs at least one {name} and one seed, not {len(values)} and {seeds}")
+    check_count(seeds, len(values))
+    check_distinct(name, values)
+    check_seconds(save_every)
 
 
 def check_distinct(what: str, values: Sequence[float], where: str = "") -> None:

@@ -61,6 +61,6 @@ def answered(table: pd.DataFrame, by: str, steps: int) -> str:
     return effect(table, by) if several and "kl" in set(table["metric"]) else best(table, by, steps)
 
 
-def asked(method: str, source: str, by: str | None) -> str:
+def asked(method: str, source: str, by: str | None = None) -> str:
     """The question that a sweep is an answer to: of what is varied, or of the method."""
     return f"What does {name(by)} do to {method} on {source}?" if by else f"What does {method} make of {source}?"

@@ -23,7 +23,7 @@ from vaejax.method import Batch, Method, Params
 from vaejax.metrics.measure import examples
 from vaejax.report import Block, Figure, Section, Table, Tabs, media, write
 from vaejax.report.facts import facts as facts_of
-from vaejax.storage.folder import attempt, record
+from vaejax.storage.folder import attempt, record, sha256
 from vaejax.storage.run import Run
 
 MEASURES = ("accuracy", "elbo", "reconstruction", "kl", "active_units", "squared_error", "mig")
@@ -85,12 +85,18 @@ def axis_of(run: Run, by: str | None) -> tuple[str, Run]:
     return by, run
 
 
+def means(by: str, run: Run) -> pd.DataFrame:
+    """The summary over seeds as text, a row for each value of `by`."""
+    table = tidy(run, by)
+    return summary_table(table, by, present(table)).reset_index()
+
+
 def glance(run: Run) -> str:
     """The means and the main figure of a measured sweep as a piece of HTML, for a notebook."""
     by, run = axis_of(run, None)
     table = tidy(run, by)
-    summary = summary_table(table, by, present(table)).reset_index()
-    return f"{summary.to_html(index=False, border=0)}{media(plots.curves(table, by, present(table)), 'Metrics', 'run')}"
+    figure = media(plots.curves(table, by, present(table)), "Metrics", f"run-{sha256(table.to_csv().encode())[:8]}")
+    return f"{means(by, run).to_html(index=False, border=0)}{figure}"
 
 
 def median_runs(table: pd.DataFrame, by: str) -> dict[Any, int]:

@@ -36,7 +36,7 @@ WORDS = {  # for what is only a checksum
     "data": "its data are others",
 }
 UNBINDING = ("command", "question")  # of a config: another makes no other sweep
-ANOTHER = "give another --name, or --overwrite to replace it"
+ANOTHER = "give another --name (or path), or --overwrite (overwrite=True) to replace it"
 DEPTH = 3  # how far below its marker a file may lie
 
 
