@@ -318,7 +318,7 @@ BAD = [
     ("size 0", {"source": "sprites", "size": 0}, "not 0"),
     ("size a text", {"source": "sprites", "size": "32"}, "32"),
     ("window of digits", {"window": 10}, "takes no window"),
-    ("window 0", {"window": 0}, "window has to be at least 1"),
+    ("window 0", {"window": 0}, "takes no window"),
     ("data_dir a number", {"source": "mnist", "data_dir": 3}, "data_dir"),
     ("test a name", {"test": "digits"}, "test has to be a source"),
     ("save_every negative", {"save_every": -1}, "save_every has to be a number of seconds"),

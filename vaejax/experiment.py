@@ -246,7 +246,7 @@ def _check(experiment: Experiment) -> None:
     check_sizes(steps=experiment.steps, batch_size=experiment.batch_size, images=experiment.images)
     if None in (experiment.steps, experiment.batch_size, experiment.images):
         raise InputError("steps, batch_size and images have to be whole numbers, not None")
-    check_sizes(chunk=experiment.chunk, window=experiment.window)
+    check_sizes(chunk=experiment.chunk)
     check_pause(experiment.save_every)
     choose(PRECISIONS, experiment.precision, "precision")
     for own, kind, fields in (("source", Arrays | Factors | Streamed, OF_SOURCE), ("method", Method, OF_METHOD)):
