@@ -149,6 +149,23 @@ def test_a_notebook_shows_its_means_and_main_figure(in_memory):
     assert len(parts) == len({part.split('"')[0] for part in parts})
 
 
+def test_metrics_of_factors_are_measured_beside_the_rest(tmp_path):
+    sizes = vaejax.metrics.Sizes(train=200, test=100)
+    asks = SMALL._replace(source="sprites", size=8, axes=None, steps=3, metrics=["mig", "sap"], sizes=sizes)
+    found = run(asks, tmp_path / "mine")
+    by_metric = found.results.groupby("metric").size()
+    assert by_metric["mig"] == by_metric["sap"] == by_metric["elbo"] == 2
+    source = found.source("test")
+    suite = vaejax.metrics.evaluate(
+        found.method, source, found.params, jax.random.key(0), sizes=sizes, metrics=["mig", "sap"]
+    )
+    merged = found.results.merge(suite, on=["run", "metric"])
+    assert len(merged) >= 4
+    np.testing.assert_array_equal(merged["value_x"].astype(np.float32), merged["value_y"].astype(np.float32))
+    same(found, load_run(tmp_path / "mine"))
+    assert load_run(tmp_path / "mine").config["metrics"] == ["mig", "sap"]
+
+
 def test_axes_seeds_and_numbers_of_numpy_are_taken(in_memory):
     given = SMALL._replace(
         axes={"beta": np.array([0.5, 2]), "learning_rate": iter([np.float32(0.003)])}, seeds=iter([0, 1]),
@@ -328,6 +345,10 @@ BAD = [
     ("randomness a text", {"common_random_numbers": "no"}, "common_random_numbers has to be True or False"),
     ("question a number", {"question": 3}, "question has to be a text"),
     ("command a list", {"command": ["a"]}, "command has to be a text"),
+    ("metrics a text", {"metrics": "mig"}, "metrics has to be a tuple of metrics"),
+    ("metric unknown", {"metrics": ("mgi",)}, "did you mean 'mig'"),
+    ("metrics without factors", {"metrics": ("mig",)}, "all combinations of known factors, which digits lacks"),
+    ("sizes a number", {"sizes": 100}, "sizes has to be vaejax.metrics.Sizes(...)"),
     ("notes a text", {"notes": "mine"}, "notes has to be a dictionary"),
     ("notes no JSON", {"notes": {"a": object()}}, "notes have to be what JSON can hold"),
     ("size of one's own", {"source": "ARRAYS", "size": 8}, "size goes with the name of a source"),

@@ -5,18 +5,23 @@ run.results          # one row per run and metric
 run.report("page.html")
 """
 
+import inspect
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
+
 from vaejax.data import Arrays, Factors, Source, Streamed, example, load
 from vaejax.errors import InputError, check_sizes, choose, one_line, shortened
 from vaejax.method import Method
 from vaejax.methods import build
 from vaejax.metrics.measure import measure
+from vaejax.metrics.suite import LAPTOP, Sizes, check_names, check_suite_sizes, evaluate
 from vaejax.storage.folder import claimed, finished, held, is_finished, write_table
 from vaejax.storage.run import Run, described, load_run
 from vaejax.training.beforehand import check_training
@@ -42,7 +47,8 @@ class Experiment(NamedTuple):
       seeds: a number of runs for every setting, or the seeds themselves.
       steps, batch_size, chunk, save_every, precision: as in `vaejax.fit`.
       common_random_numbers: whether the runs of a seed share weights, data and noise, as in `vaejax.grid`.
-      images: how many images to measure on.
+      images: how many images to measure on. metrics: disentanglement metrics that are measured beside what
+        `vaejax.measure` gives, as in `vaejax.metrics.evaluate`, of a source with factors; sizes: how many samples of.
       question: of the page; made from the names if not given.
       command: how it was started, for the page; the call itself if not given.
       notes: what else `config.json` is to say.
@@ -64,6 +70,8 @@ class Experiment(NamedTuple):
     window: int | None = None
     test: Source | Streamed | None = None
     images: int = 10_000
+    metrics: tuple[Any, ...] | list[Any] = ()
+    sizes: Sizes = LAPTOP
     chunk: int | None = None
     save_every: float = 60.0
     common_random_numbers: bool = True
@@ -151,7 +159,7 @@ def run(
             precision=experiment.precision,
         )  # fmt: skip
         tell("measuring", f"measuring {runs.count} runs on {min(ready.test.size, experiment.images):,} images")
-        results = measure(method, ready.test, result.params, images=experiment.images, chunk=experiment.chunk)
+        results = _measured(experiment, ready, result.params)
         if folder is not None:
             write_table(folder / "results.csv", results)
     tables = (runs.table().assign(status=result.status), result.table(), results)
@@ -175,6 +183,8 @@ def prepared(experiment: Experiment) -> Prepared:
                 f"unknown hyperparameter {shortened(name)}: the method {model['method']!r} has no {name} to sweep; it "
                 f"has {', '.join(method.hyper._fields) or 'none'}"
             )
+    if experiment.metrics and not (isinstance(test, Factors) and math.prod(test.sizes) == test.size):
+        raise InputError(f"metrics are measured on all combinations of known factors, which {test.name} lacks")
     runs = grid(method.hyper, seeds, common_random_numbers=experiment.common_random_numbers, **axes)
     check_training(method, train, test, runs.count, experiment.batch_size, chunk=experiment.chunk)
     layout = plan(method, example(train), runs.count, experiment.batch_size, chunk=experiment.chunk)
@@ -184,6 +194,7 @@ def prepared(experiment: Experiment) -> Prepared:
     config |= {"seeds": seeds, "hyper": axes}
     unusual = {"common_random_numbers": True, "precision": "float32", "question": None}
     config |= {name: getattr(experiment, name) for name in unusual if getattr(experiment, name) != unusual[name]}
+    config |= {"metrics": list(map(str, experiment.metrics)), "sizes": experiment.sizes} if experiment.metrics else {}
     with one_line("notes have to be what JSON can hold"):
         config = json.loads(json.dumps({**config, **(experiment.notes or {})}, default=_plain))
     return Prepared(train, test, method, runs, layout, config)
@@ -249,6 +260,13 @@ def _check(experiment: Experiment) -> None:
     check_sizes(chunk=experiment.chunk)
     check_pause(experiment.save_every)
     choose(PRECISIONS, experiment.precision, "precision")
+    if not isinstance(experiment.metrics, tuple | list):
+        raise InputError(
+            f"metrics has to be a tuple of metrics, such as ('mig', 'dci'), not {shortened(experiment.metrics)}"
+        )
+    if experiment.metrics:
+        check_names(experiment.metrics)
+    check_suite_sizes(experiment.sizes)
     for own, kind, fields in (("source", Arrays | Factors | Streamed, OF_SOURCE), ("method", Method, OF_METHOD)):
         value = getattr(experiment, own)
         if not isinstance(value, str | kind):
@@ -259,6 +277,19 @@ def _check(experiment: Experiment) -> None:
             raise InputError(f"{meant[0]} goes with the name of a {own}; leave it out with one that is made already")
     if experiment.test is not None and not isinstance(experiment.test, Arrays | Factors | Streamed):
         raise InputError(f"test has to be a source, such as vaejax.data.load gives, not {shortened(experiment.test)}")
+
+
+def _measured(experiment: Experiment, ready: Prepared, params: Any) -> "pd.DataFrame":
+    """What `measure` gives, and the metrics that were asked for, which replace those of the same name."""
+    import pandas as pd
+
+    test, chunk = ready.test, experiment.chunk
+    results = measure(ready.method, test, params, images=experiment.images, chunk=chunk)
+    if not experiment.metrics or not isinstance(test, Factors):
+        return results
+    key, chosen = jax.random.key(0), {"sizes": experiment.sizes, "metrics": experiment.metrics}
+    found = evaluate(ready.method, test, params, key, **chosen, chunk=chunk)
+    return pd.concat([results[~results["metric"].isin(found["metric"])], found], ignore_index=True)
 
 
 def _sources(experiment: Experiment) -> tuple[Source | Streamed, Source | Streamed, dict[str, Any]]:
@@ -277,15 +308,14 @@ def _method(experiment: Experiment, train: Source | Streamed) -> tuple[Method, d
         return experiment.method, described(experiment.method)
     options = dict(experiment.options or {})
     for name in options:
-        if name in ("method", "shape", *OF_METHOD):
+        if name in inspect.signature(build).parameters or name == "options":
             raise InputError(f"options can't have {name}, which is a field of its own")
-    model: dict[str, Any] = {name: getattr(experiment, name) for name in OF_METHOD if name != "options"}
-    model["latents"] = 10 if model["latents"] is None else model["latents"]
-    model["likelihood"] = "bernoulli" if model["likelihood"] is None else model["likelihood"]
-    model = {"method": experiment.method, **model, **options}
+    usual = {name: inspect.signature(build).parameters[name].default for name in OF_METHOD if name != "options"}
+    own = {name: getattr(experiment, name) for name in usual if getattr(experiment, name) is not None}
+    structure = {**usual, **own, **options}
     given = " ".join(f"{name}={value}" for name, value in options.items())
     with one_line(f"the method {experiment.method[:60]!r} can't be built with {given[:100] or 'these sizes'}"):
-        return build(shape=train.shape, **model), model
+        return build(experiment.method, train.shape, **structure), {"method": experiment.method, **structure}
 
 
 def _folder(path: Any) -> Path:

@@ -129,7 +129,7 @@ def described(method: Method) -> dict[str, Any]:
         return {"method": name, "own": True}
     given = inspect.signature(build).bind(*recipe.arguments, **recipe.keywords).arguments
     structure = given.pop("structure", {})
-    return {name: value for name, value in {**given, **structure}.items() if name != "shape"}
+    return {name: value for name, value in {**given, **structure}.items() if name not in ("shape", "space")}
 
 
 def _measured(file: Path) -> "pd.DataFrame":
