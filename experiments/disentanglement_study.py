@@ -41,18 +41,13 @@ class Config:
 
     preset: Literal["laptop", "gpu-hour", "paper"] = "laptop"
     """where to start from: 2 cores, an hour of a GPU (not tried yet), or the 1,800 models of Locatello et al. 2019"""
-    sources: tuple[str, ...] = (
-        "sprites",
-    )  # what all methods are trained on: any source with factors (sprites, shapes3d, color_sprites, ...)
-    correlated: tuple[str, ...] = (
-        "x,y,0.2",
-    )  # two factors and sigma: what beta_vae and beta_tcvae are also trained on; metrics stay on independent factors
+    sources: tuple[str, ...] = ("sprites",)
+    """what all methods are trained on: any source with factors (sprites, shapes3d, color_sprites, ...)"""
+    correlated: tuple[str, ...] = ("x,y,0.2",)
+    """two factors and sigma: what beta_vae and beta_tcvae are also trained on; metrics stay on independent factors"""
     mixing: bool = True  # also train VAE and beta-VAE on rectangles of width, height, size and angle
-    methods: tuple[str, ...] = (
-        *STUDIED,
-        "autoencoder",
-        "sparse_autoencoder",
-    )  # which; with strengths of your own as in beta_vae:1,4 factor_vae:35
+    methods: tuple[str, ...] = (*STUDIED, "autoencoder", "sparse_autoencoder")
+    """which; with strengths of your own as in beta_vae:1,4 factor_vae:35"""
     strengths: Literal["few", "all"] = "few"  # two or three of each method's values, or all of the paper's
     size: int = 32  # height and width of the images
     network: Literal["conv", "conv_k2", "mlp"] = "mlp"  # conv (Burgess), conv_k2 (Locatello) or mlp (Higgins)
