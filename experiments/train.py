@@ -35,9 +35,7 @@ class Config:
     width: tuple[int, ...] = ()  # channels of the first convolution, or an mlp's layers; the network's own if not given
     latents: int = 10  # dimensions of the code
     likelihood: str = "bernoulli"  # p(x | z) of a pixel: bernoulli, gaussian, gaussian_learned, ...
-    options: tuple[
-        str, ...
-    ] = ()  # NAME=VALUE ... of the method's constructor: codes=64 corruption=masking layers=500,250
+    options: tuple[str, ...] = ()  # NAME=VALUE ... of the method's constructor: codes=64 layers=500,250
     hyper: tuple[str, ...] = ()  # NAME=NUMBER[,NUMBER...] ...: hyperparameters, the method's defaults if not given
     seeds: int = 2  # runs of every setting
     steps: int = 2000  # training steps of every run

@@ -68,6 +68,9 @@ def page_of(
     """`write_sweep`; what the question, the answer and the facts are, the run itself says where no others are given."""
     by, run = axis_of(run, by)
     config = run.config
+    for needed in ("command", "model", "source", "shape", "steps", "batch_size"):
+        if needed not in config:
+            raise InputError(f"a page says how its numbers came about, and this run's config.json has no {needed!r}")
     asks = asked(config["model"]["method"], config["source"]["name"], None if by == "setting" else by)
     return write_sweep(
         run, by, question=question or config.get("question") or asks,
