@@ -1,12 +1,12 @@
 """Images from an autoregressive prior over the codes of a quantising autoencoder, trained once that is trained."""
 
 import math
-from collections.abc import Mapping
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jaxtyping import Array
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -14,9 +14,10 @@ from tqdm import tqdm
 from experiments import script
 from vaejax import plots
 from vaejax.apply import generate_codes
-from vaejax.data import Source, Streamed, code_grids, example
+from vaejax.data import code_grids, example
 from vaejax.method import Batch, Method, Params
 from vaejax.methods.code_prior import code_prior
+from vaejax.report.sweep import median_runs
 from vaejax.storage.run import Run
 from vaejax.training.runs import grid
 from vaejax.training.sweep import fit
@@ -27,16 +28,17 @@ ROWS, COLUMNS = 2, 10  # of images drawn from it
 BLOCK = 500  # grids at a time
 
 
-def code_samples(
-    run: Run, train: Source | Streamed, test: Source, chosen: Mapping[str, int], *, steps: int, batch_size: int
-) -> dict[str, tuple[Figure, str]]:
-    """For every chosen run, a prior over its codes and images from it, as a figure with its caption.
+def code_samples(run: Run, table: pd.DataFrame, *, steps: int, batch_size: int) -> dict[str, tuple[Figure, str]]:
+    """For the median run of every setting, a prior over its codes and images from it, as a figure with its caption.
 
-    Nothing for methods without codes. Priors are kept in the run's folder, and go on where they were stopped.
+    Nothing where no steps are wanted, and for methods without codes. Priors are kept in the run's folder, and go on
+    where they were stopped.
     """
+    assert run.path is not None
+    train, test = run.source("train"), run.source("test")
     black = Batch(jnp.zeros((ROWS * COLUMNS, *train.shape)))
     made = {}
-    for label, number in chosen.items():
+    for label, number in median_runs(table, "setting").items() if steps else ():
         params = run.params_of(number)
         if not hasattr(jax.eval_shape(run.method.encode, params, example(train)), "indices"):
             return {}

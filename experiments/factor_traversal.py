@@ -31,7 +31,7 @@ from vaejax.data import Source, example
 from vaejax.data.dsprites import NAMES as DSPRITES
 from vaejax.data.source import Factors
 from vaejax.distributions.basic import Gaussian, StandardNormal
-from vaejax.errors import InputError, check_sizes, choose
+from vaejax.errors import InputError, check_sizes, choose, one_line
 from vaejax.method import Method, Params
 from vaejax.metrics.measure import ACTIVE, BATCH, examples
 from vaejax.objectives import kl_per_latent
@@ -107,7 +107,7 @@ def main(config: Config) -> None:
     check_sizes(images=config.images, limit=config.limit)
     check_table(config.run)
     run = load_run(config.run)
-    script.check_place(config.out or run.path / "figures")
+    script.check_place(config.out or config.run / "figures")
     names = settings(run.table)
     numbers = list(dict.fromkeys(config.runs)) or median(run, names)[: config.limit]
     for number in numbers:
@@ -119,7 +119,7 @@ def main(config: Config) -> None:
         raise InputError(f"no run of {run.path} can be drawn: all have diverged or wait to be trained")
     for number in numbers:
         codes = encode(run.method, source, run.params_of(number), config.images)
-        folder = (config.out or run.path / "figures") / f"traversal_{number}"
+        folder = (config.out or config.run / "figures") / f"traversal_{number}"
         print(draw(run, number, codes, source, start, config, folder), flush=True)
 
 
@@ -151,7 +151,7 @@ def check_codes(run: Run, source: Source) -> None:
     shape, method = tuple(run.config["shape"]), run.config["model"]["method"]
     if source.shape != shape:
         raise InputError(f"images of {source.name} are {source.shape} now, but the sweep was trained on {shape}")
-    with checks.one_line(f"the method {method!r} can't encode images of {source.name}"):
+    with one_line(f"the method {method!r} can't encode images of {source.name}"):
         params = jax.eval_shape(lambda params: jax.tree.map(lambda leaf: leaf[0], params), run.params)
         codes = jax.eval_shape(lambda params, batch: run.method.encode(params, batch).mean, params, example(source))
     if codes.ndim != 2:

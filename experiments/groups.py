@@ -196,6 +196,37 @@ def unsupervised(
     return [pd.DataFrame({"run": runs, "metric": name, "value": map(float, value)}) for name, value in found.items()]
 
 
+def tidy(group: Group, runs: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """What the report needs of a group; a beta-VAE with beta = 1 is called a VAE there.
+
+    `group` and `number` say where a run is kept. A run that diverged has NaN, whatever was measured of it.
+    """
+    lost = results["run"].isin(runs.loc[runs["status"] == "diverged", "run"])
+    strength = runs[group.strength] if group.strength else np.nan
+    about = pd.DataFrame(
+        {
+            "source": group.source["name"],
+            "method": group.model["method"],
+            "strength_name": group.strength or "",
+            "strength": strength,
+            "seed": runs["seed"],
+            "group": group.name,
+            "number": runs["run"],
+        }
+    )
+    plain = (about["method"] == "beta_vae") & (about["strength"] == 1)
+    about.loc[plain, ["method", "strength_name", "strength"]] = ["vae", "", np.nan]
+    values = results["value"].mask(lost & ~results["metric"].str.startswith("samples_"))
+    return results.assign(value=values).merge(about.assign(run=runs["run"]), on="run")
+
+
+def numbered(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """All parts in one table, with runs numbered through."""
+    table = pd.concat(parts, ignore_index=True)
+    table["run"] = table.groupby(["source", "group", "number"], sort=False).ngroup()
+    return table
+
+
 class Projection:
     """Says once, after the first segments of the first group, how long all groups will be trained."""
 

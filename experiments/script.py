@@ -4,13 +4,11 @@ import contextlib
 import hashlib
 import io
 import os
-import platform
 import re
 import shlex
 import sys
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +19,10 @@ from tqdm import tqdm
 
 from experiments import stopping
 from vaejax.errors import InputError
+from vaejax.experiment import Event, Experiment, report
+from vaejax.experiment import run as run_experiment
 from vaejax.storage import folder as storage
+from vaejax.storage.run import Run
 from vaejax.training.sweep import Progress
 
 Config = TypeVar("Config")
@@ -215,6 +216,43 @@ def claimed(path: Path, settings: dict[str, Any], what: str, *, overwrite: bool)
         print(f"continuing the unfinished {what} in {path}")
 
 
+def experiment(config: Any, **more: Any) -> Experiment:
+    """The experiment that a config describes: its fields of the same names, and what the script makes of the others."""
+    same = {name: getattr(config, name) for name in Experiment._fields if hasattr(config, name)}
+    return Experiment(**{**same, "command": command(), **more})
+
+
+def trained(experiment: Experiment, path: Path, *, overwrite: bool) -> Run:
+    """`vaejax.run` on all cores in this folder, which prints what it does, with a progress bar.
+
+    Raises:
+      InputError: as `vaejax.run`, or the folder is finished.
+    """
+    use_devices()
+    with contextlib.ExitStack() as bars:
+        bar: list[Bar] = []
+
+        def told(event: Event) -> None:
+            bars.close()
+            if event.stage == "finished":
+                raise InputError(event.text)
+            _claimed.append(path)
+            print(event.text)
+            if event.stage == "training":
+                bar.append(bars.enter_context(Bar(event.runs)))
+
+        return run_experiment(experiment, path, lambda at: bar[-1](at), on_event=told, overwrite=overwrite)
+
+
+def reported(run: Run, by: str, answer: str, **words: Any) -> None:
+    """Writes the run's page, and prints its table, its answer and where the page is; `words` as in `Run.report`."""
+    from vaejax.report.sweep import axis_of, means
+
+    page = report(run, by=by, answer=answer, **words)
+    print(means(*axis_of(run, by)).to_string(index=False))
+    print(f"\n{answer}\n\nreport: {page}")
+
+
 def command() -> str:
     """What the user typed, as far as it can be known."""
     return shlex.join([*module().split(), *sys.argv[1:]])
@@ -249,13 +287,9 @@ def keep_compiled() -> None:
 
 def facts() -> dict[str, str]:
     """The versions and the machine that a result came from."""
-    kinds = {device.device_kind for device in jax.devices()}
-    devices = f"{jax.device_count()} x {', '.join(sorted(kinds))} ({jax.default_backend()})"
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("vaejax", "jax", "flax", "optax", "numpy"))
-    return {
-        "Software": f"{libraries}, Python {platform.python_version()}",
-        "Hardware": f"{devices}, {os.cpu_count()} cores",
-    }
+    from vaejax.report.facts import machine  # brings matplotlib and pandas, which the start need not wait for
+
+    return machine()
 
 
 class Bar:

@@ -96,10 +96,10 @@ train | --method vq_vae --network residual --options codes=x | codes
 train | --options latents=3 | --options can't have latents, which is an argument of its own
 train | --options shape=3 | --options can't have shape
 train | --options =3 | --options takes NAME=VALUE
-train | --network residual | can't
+train | --network residual | for the method vq_vae or fsq_vae alone
 train | --network hierarchical | network
-train | --method wae_mmd --network residual | can't
-train | --method contractive_autoencoder --network residual | can't
+train | --method wae_mmd --network residual | for the method vq_vae or fsq_vae alone
+train | --method contractive_autoencoder --network residual | for the method vq_vae or fsq_vae alone
 train | --method conditional_vae --options condition=label classes=3 | labels run from 0 to 9, but
 train | --method conditional_vae --source sprites --size 8 --options condition=label classes=3 | labels
 train | --method stacked_classifier --source sprites --size 8 --network mlp_relu | labels

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import disentanglement_study, groups, pictures, script
+from experiments import disentanglement_study, groups, pictures, planning, script
 from vaejax import InputError, load_run
 
 TINY = [
@@ -121,7 +121,7 @@ def test_the_paper_preset_is_the_studys_1800_models():
     planned = disentanglement_study.planned(config)
     assert sum(group.runs(config.seeds) for group in planned) == 1800 and len(planned) == 6
     assert (config.steps, config.batch_size, config.learning_rate, config.size) == (300_000, 64, 1e-4, 64)
-    assert disentanglement_study.strengths("beta_vae:1,4", config) == ("beta_vae", (1, 4))
+    assert planning.strengths("beta_vae:1,4", config) == ("beta_vae", (1, 4))
     capacity = next(group for group in planned if group.model["method"] == "annealed_capacity")
     assert capacity.fixed["anneal_steps"] == 100_000 and capacity.values == (5, 10, 25, 50, 75, 100)
 

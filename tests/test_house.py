@@ -7,7 +7,7 @@ from tests.conftest import ROOT
 FLOORS = [  # from the top; rooms of one floor don't know each other
     ("experiments",),
     ("vaejax",),  # its __init__, which names what there is
-    ("vaejax.testing",),
+    ("vaejax.testing", "vaejax.experiment"),
     ("vaejax.report",),
     ("vaejax.plots",),
     ("vaejax.apply",),

@@ -174,15 +174,15 @@ def test_text_becomes_paragraphs_and_numbers_are_readable(tmp_path):
 
 
 def test_drawings_become_svg_and_photographs_png():
-    assert report._media(drawing(), "", "a").startswith("<svg")
-    photograph = report._media(plots.image_grid(np.zeros((1, 1, 8, 8, 1))), "", "a")
+    assert report.media(drawing(), "", "a").startswith("<svg")
+    photograph = report.media(plots.image_grid(np.zeros((1, 1, 8, 8, 1))), "", "a")
     assert photograph.startswith('<img src="data:image/png') and "width=" in photograph
 
 
 def test_a_drawing_with_too_many_parts_becomes_a_png():
     figure = drawing()
     figure.axes[0].scatter(*np.random.default_rng(0).random((2, 10_000)))
-    assert report._media(figure, "", "a").startswith('<img src="data:image/png')
+    assert report.media(figure, "", "a").startswith('<img src="data:image/png')
 
 
 def test_a_page_is_the_same_every_time(whole, tmp_path):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from experiments import script, train
+from experiments.options import option
 from vaejax import load_run
 
 TINY = ["--source", "digits", "--network", "mlp", "--width", "32", "--latents", "3", "--seeds", "2", "--steps", "100"]
@@ -145,13 +146,13 @@ def test_the_answer_counts_the_seeds_that_there_are(elbos, says):
 
 
 def test_options_are_read_as_what_they_look_like():
-    assert [train.option(text) for text in ("[500, 250]", "{1: 2}", "-" * 9999 + "1", "b'x'")] == [
+    assert [option(text) for text in ("[500, 250]", "{1: 2}", "-" * 9999 + "1", "b'x'")] == [
         (500, 250),
         "{1: 2}",
         "-" * 9999 + "1",
         "b'x'",
     ]
-    assert [train.option(text) for text in ("64", "8,5,5", "masking", "True", "0.5")] == [
+    assert [option(text) for text in ("64", "8,5,5", "masking", "True", "0.5")] == [
         64,
         (8, 5, 5),
         "masking",

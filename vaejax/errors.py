@@ -1,8 +1,9 @@
 """What a user is told when the input is wrong: one line that says what, and what to do."""
 
+import contextlib
 import difflib
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -49,3 +50,19 @@ def shortened(value: object, most: int = 60) -> str:
     text = " ".join(repr(value).split())
     text = text if len(text) <= most else f"{text[: most - 3]}..."
     return text if isinstance(value, numbers.Number) else f"{text} ({type(value).__name__})"
+
+
+@contextlib.contextmanager
+def one_line(what: str) -> Iterator[None]:
+    """What Python and JAX raise inside of sizes and types that don't meet becomes one line.
+
+    Raises:
+      InputError: that they don't.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, AttributeError, IndexError, AssertionError) as error:
+        cause = " ".join(str(error).split("\n")[0].split())[:150]
+        raise InputError(f"{what} ({type(error).__name__}: {cause})") from error

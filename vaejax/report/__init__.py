@@ -158,15 +158,15 @@ def _block(block: Block, numbers: _Numbers) -> str:
 
 
 def _figure(figure: Figure, number: int) -> str:
-    media = _media(figure.picture, figure.alt or figure.caption, f"figure-{number}")
+    shown = media(figure.picture, figure.alt or figure.caption, f"figure-{number}")
     return (
-        f'<figure id="figure-{number}"><div class="card"><div class="media">{media}</div>'
+        f'<figure id="figure-{number}"><div class="card"><div class="media">{shown}</div>'
         f'<button type="button" class="enlarge" aria-label="Enlarge figure {number}">Enlarge</button></div>'
         f"<figcaption><b>Figure {number}.</b> {_text(figure.caption)}</figcaption></figure>"
     )
 
 
-def _media(picture: Drawing | bytes, alt: str, prefix: str) -> str:
+def media(picture: Drawing | bytes, alt: str, prefix: str) -> str:
     """The element that shows the picture."""
     if isinstance(picture, bytes):
         return _image(picture, alt, "")

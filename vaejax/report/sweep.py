@@ -14,13 +14,16 @@ import pandas as pd
 from matplotlib import figure as mpl
 
 from vaejax import plots
-from vaejax.analysis.tables import short
+from vaejax.analysis.answers import answered, asked
+from vaejax.analysis.tables import label, short, summary_table
 from vaejax.apply import generate, reconstruct, traverse
-from vaejax.errors import InputError
+from vaejax.data import Streamed
+from vaejax.errors import InputError, choose
 from vaejax.method import Batch, Method, Params
 from vaejax.metrics.measure import examples
-from vaejax.report import Block, Figure, Section, Table, Tabs, write
-from vaejax.storage.folder import attempt, record
+from vaejax.report import Block, Figure, Section, Table, Tabs, media, write
+from vaejax.report.facts import facts as facts_of
+from vaejax.storage.folder import attempt, record, sha256
 from vaejax.storage.run import Run
 
 MEASURES = ("accuracy", "elbo", "reconstruction", "kl", "active_units", "squared_error", "mig")
@@ -37,6 +40,66 @@ def tidy(run: Run, by: str) -> pd.DataFrame:
     lost = run.results["run"].isin(run.table.loc[run.table["status"] == "diverged", "run"])
     values = run.results["value"].mask(lost)
     return run.results.assign(value=values).merge(run.table[["run", by, "seed"]], on="run")
+
+
+def named(run: Run) -> Run:
+    """The run with the column `setting`: the hyperparameters in which its runs differ, or the method's name."""
+    differ, method = varied(run), run.config["model"]["method"]
+    rows = run.table.to_dict("records")
+    settings = [", ".join(label(name, row[name]) for name in differ) or method for row in rows]
+    return run._replace(table=run.table.assign(setting=settings))
+
+
+def varied(run: Run) -> list[str]:
+    """The hyperparameters in which its runs differ."""
+    return [name for name in run.method.hyper._fields if run.table[name].nunique() > 1]
+
+
+def page_of(
+    run: Run,
+    path: Path | None = None,
+    *,
+    by: str | None = None,
+    question: str | None = None,
+    answer: str | None = None,
+    facts: Mapping[str, str] | None = None,
+    more: Mapping[str, tuple[mpl.Figure, str]] | None = None,
+) -> Path:
+    """`write_sweep`; what the question, the answer and the facts are, the run itself says where no others are given."""
+    by, run = axis_of(run, by)
+    config = run.config
+    for needed in ("command", "model", "source", "shape", "steps", "batch_size"):
+        if needed not in config:
+            raise InputError(f"a page says how its numbers came about, and this run's config.json has no {needed!r}")
+    asks = asked(config["model"]["method"], config["source"]["name"], None if by == "setting" else by)
+    return write_sweep(
+        run, by, question=question or config.get("question") or asks,
+        answer=answer or answered(tidy(run, by), by, config["steps"]),
+        facts=facts_of(run) if facts is None else facts, more=more, path=path,
+    )  # fmt: skip
+
+
+def axis_of(run: Run, by: str | None) -> tuple[str, Run]:
+    """What figures have along their axis: the one hyperparameter that was varied, or else the column `setting`."""
+    differ = varied(run)
+    by = by or (differ[0] if len(differ) == 1 else "setting")
+    run = named(run) if by == "setting" else run
+    choose(dict.fromkeys(run.table.columns), by, "column of the runs' table")
+    return by, run
+
+
+def means(by: str, run: Run) -> pd.DataFrame:
+    """The summary over seeds as text, a row for each value of `by`."""
+    table = tidy(run, by)
+    return summary_table(table, by, present(table)).reset_index()
+
+
+def glance(run: Run) -> str:
+    """The means and the main figure of a measured sweep as a piece of HTML, for a notebook."""
+    by, run = axis_of(run, None)
+    table = tidy(run, by)
+    figure = media(plots.curves(table, by, present(table)), "Metrics", f"run-{sha256(table.to_csv().encode())[:8]}")
+    return f"{means(by, run).to_html(index=False, border=0)}{figure}"
 
 
 def median_runs(table: pd.DataFrame, by: str) -> dict[Any, int]:
@@ -59,17 +122,26 @@ def write_sweep(
     answer: str,
     facts: Mapping[str, str],
     more: Mapping[str, tuple[mpl.Figure, str]] | None = None,
+    path: Path | None = None,
 ) -> Path:
-    """Writes `figures/` and `report.html` of a measured sweep over `by`, and returns the page's path.
+    """Writes the page of a measured sweep over `by`, and returns its path.
 
     Args:
       more: further figures of what it looks like, with captions, by the names of their files.
+      path: of the page; `report.html` in the run's folder if not given, with the figures as files in `figures/`.
 
     Raises:
-      InputError: the sweep has not been measured, or the folder can't be written.
+      InputError: the sweep has not been measured, it has no folder and there is no path, or it can't be written.
     """
     if run.results.empty:
-        raise InputError(f"{run.path} has no results.csv yet; run the sweep to its end first")
+        raise InputError(f"{run.path or 'this run'} has no results.csv yet; run the sweep to its end first")
+    page_path, folder = path, None
+    if page_path is None:
+        if run.path is None:
+            raise InputError(
+                "this run was trained in memory, without a folder; say where to write its page: report(path)"
+            )
+        page_path, folder = run.path / "report.html", run.path / "figures"
     table = tidy(run, by)
     history = run.history.merge(run.table[["run", by, "seed"]], on="run")
     chosen = median_runs(table, by)
@@ -84,7 +156,8 @@ def write_sweep(
     drawings |= pictures(run, table, by, chosen)
     more = more or {}
     drawings |= {name: drawing for name, (drawing, _) in more.items()}
-    attempt(run.path / "figures", lambda: _save(run.path / "figures", drawings))
+    if folder is not None:
+        attempt(folder, lambda: _save(folder, drawings))
     page = {
         "title": f"{run.config['model']['method']} on {run.config['source']['name']}",
         "question": question,
@@ -93,7 +166,7 @@ def write_sweep(
         "facts": {**facts, "Date": datetime.date.today().isoformat()},
         "sections": sections(drawings, table, by, chosen, [Figure(*pair) for pair in more.values()]),
     }
-    return write(run.path / "report.html", **page)
+    return write(page_path, **page)
 
 
 def _save(folder: Path, drawings: Mapping[str, mpl.Figure]) -> None:
@@ -109,7 +182,10 @@ def pictures(run: Run, table: pd.DataFrame, by: str, chosen: Mapping[Any, int]) 
     Traversals are drawn of codes that are vectors.
     """
     source = run.source("test")
-    index = jnp.asarray(np.random.default_rng(0).permutation(examples(source, 1000)))
+    index = np.random.default_rng(0).permutation(examples(source, 1000))
+    if isinstance(source, Streamed):
+        source, index = source.take(np.sort(index)), np.argsort(np.argsort(index))
+    index = jnp.asarray(index)
     batch = source.at(source.data, index[:PICTURES])
     several = source.at(source.data, index)
     originals = batch.x

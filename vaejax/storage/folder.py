@@ -35,6 +35,8 @@ WORDS = {  # for what is only a checksum
     "program": "its program is another: method, network, likelihood or options, or the version of jax or vaejax",
     "data": "its data are others",
 }
+UNBINDING = ("command", "question")  # of a config: another makes no other sweep
+ANOTHER = "give another --name (or path), or --overwrite (overwrite=True) to replace it"
 DEPTH = 3  # how far below its marker a file may lie
 
 
@@ -101,16 +103,34 @@ def _check_same(path: Path, config: dict[str, Any]) -> None:
     Raises:
       InputError: it is finished, or another.
     """
-    found = read_config(path)
-    same = [{name: value for name, value in of.items() if name != "command"} for of in (found, config)]
-    if same[0] == same[1] and not (path / "report.html").exists():
+    there, here = _binding(read_config(path)), _binding(config)
+    if there == here and not (path / "report.html").exists():
         return
-    another = "give another --name, or --overwrite to replace it"
-    if same[0] == same[1]:
-        raise InputError(
-            f"{path} is finished, and its page is {path / 'report.html'}; to train more (seeds, steps), {another}"
-        )
-    raise InputError(f"{path} holds another sweep ({difference(*same)}); {another}")
+    if there == here:
+        raise InputError(finished(path))
+    raise InputError(f"{path} holds another sweep ({difference(there, here)}); {ANOTHER}")
+
+
+def _binding(config: dict[str, Any]) -> dict[str, Any]:
+    """What makes it this sweep and no other."""
+    return {name: value for name, value in config.items() if name not in UNBINDING}
+
+
+def is_finished(path: Path, config: dict[str, Any]) -> bool:
+    """Whether the folder holds a sweep of this config, and its page.
+
+    Raises:
+      InputError: it can't be read.
+    """
+    check_free(path)
+    if not (is_marked(path) and (path / "report.html").exists() and (path / "config.json").exists()):
+        return False
+    return _binding(read_config(path)) == _binding(_as_json(config))
+
+
+def finished(path: Path) -> str:
+    """What is said where it is."""
+    return f"{path} is finished, and its page is {path / 'report.html'}; to train more (seeds, steps), {ANOTHER}"
 
 
 def difference(there: dict[str, Any], here: dict[str, Any], words: Mapping[str, str] | None = None) -> str:

@@ -1,7 +1,9 @@
 """Opening what a sweep left in `runs/NAME/`, for notebooks and further experiments."""
 
+import inspect
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.data import Source, load
-from vaejax.errors import InputError, shortened
+from vaejax.data import Arrays, Factors, Source, Streamed, load
+from vaejax.errors import InputError, one_line, shortened
 from vaejax.method import Batch, Method
 from vaejax.methods import build
 from vaejax.storage.checkpoint import Block, Checkpoints, Damaged, unflat
@@ -27,44 +29,71 @@ class Run(NamedTuple):
     """A finished or interrupted sweep.
 
     Fields:
-      path: its folder.
+      path: its folder; None where it was trained in memory.
       config: `config.json`: everything that the sweep was started with.
-      method: rebuilt from the config.
+      method: rebuilt from the config, or what was given.
       params: the newest parameters, every leaf with a leading run axis; NaN for runs that wait.
       table: one row per run: hyperparameters, seed, status.
       history: one row per run and segment of training.
       results: one row per run and metric; empty if the sweep was interrupted before it was measured.
+      sources: split -> what was trained or measured on, where it is at hand; `source` gives it.
+
+    `vaejax.experiment` adds `report(path)`, and how a notebook shows it.
     """
 
-    path: Path
+    path: Path | None
     config: dict[str, Any]
     method: Method
     params: Any
     table: "pd.DataFrame"
     history: "pd.DataFrame"
     results: "pd.DataFrame"
+    sources: Mapping[str, Source | Streamed] | None = None
 
     def params_of(self, run: int) -> Any:
         """The parameters of one run."""
         return jax.tree.map(lambda leaf: leaf[run], self.params)
 
-    def source(self, split: str = "test") -> Source:
-        """The data that the sweep was trained on (`train`) or measured on (`test`)."""
-        return load(split=split, **self.config["source"])
+    def source(self, split: str = "test") -> Any:
+        """The data that the sweep was trained on (`train`) or measured on (`test`).
+
+        Raises:
+          InputError: there is no such split, or it was a source of one's own that isn't at hand.
+        """
+        if self.sources and split in self.sources:
+            return self.sources[split]
+        about = self.config.get("source", {})
+        if about.get("own") or "name" not in about:
+            named = f" ({about['name']})" if "name" in about else ""
+            raise InputError(
+                f"the split {shortened(split)} of what this was trained on{named} isn't at hand; "
+                "open it with vaejax.load_run(path, source=...)"
+            )
+        return load(split=split, **about)
 
 
-def load_run(path: str | Path, method: Method | None = None) -> Run:
-    """Opens `runs/NAME`; nothing in it is changed.
+def load_run(
+    path: str | Path,
+    method: Method | None = None,
+    *,
+    source: Source | Streamed | None = None,
+    test: Source | Streamed | None = None,
+) -> Run:
+    """Opens `runs/NAME`, or what `fit(workdir=...)` left; nothing in it is changed.
 
     Args:
-      method: what was trained, where `config.json` can't say it.
+      method, source: what was trained, and on what, where `config.json` can't say it because it was one's own.
+      test: what it was measured on; `source` if not given.
 
     Raises:
       InputError: it is not the folder of a sweep, nothing was saved there yet, a file can't be read, was cut or
-        changed, or files don't fit each other.
+        changed, or files don't fit each other; a method or a source that is none.
     """
     path = _folder(path)
+    sources = _given(source, test)
     config = read_config(path)
+    if method is not None and not isinstance(method, Method):
+        raise InputError(f"method has to be what was trained, a vaejax.Method, not {shortened(method)}")
     method = method or _built(path, config)
     table = read_table(path / "runs.csv", ("run", "status"))
     history = read_table(path / "history.csv", ("run", "step"))
@@ -73,7 +102,34 @@ def load_run(path: str | Path, method: Method | None = None) -> Run:
         raise InputError(f"{path / 'runs.csv'} doesn't list the runs 0 to {len(table) - 1}; put it back from a copy")
     blocks, damaged = Checkpoints(path / "checkpoints", {}).load()
     _check_saved(path, table, blocks, damaged)
-    return Run(path, config, method, _params(path, method, config, blocks, len(table)), table, history, measured)
+    params = _params(path, method, config, blocks, len(table))
+    return Run(path, config, method, params, table, history, measured, sources)
+
+
+def _given(source: Any, test: Any) -> dict[str, Source | Streamed] | None:
+    for name, value in {"source": source, "test": test}.items():
+        if value is not None and not isinstance(value, Arrays | Factors | Streamed):
+            raise InputError(f"{name} has to be a source, such as vaejax.data.load gives, not {shortened(value)}")
+    sources = {"train": source, "test": source if test is None else test}
+    return {split: value for split, value in sources.items() if value is not None} or None
+
+
+def described(method: Method) -> dict[str, Any]:
+    """What `config.json` says of a method: all that `build` needs but the shape, or its name and that it is one's own.
+
+    A method whose functions were replaced since it was built is one's own.
+    """
+    recipe = method.recipe
+    if recipe is None:
+        loss = getattr(method.loss, "loss", method.loss)
+        where = getattr(loss, "__qualname__", "").split(".<locals>")
+        return {"method": where[0] if len(where) > 1 else "method", "own": True}
+    if recipe.call is not build or any(a is not b for a, b in zip(method, recipe.made, strict=False)):
+        name = recipe.arguments[0] if recipe.call is build else getattr(recipe.call, "__name__", "method")
+        return {"method": name, "own": True}
+    given = inspect.signature(build).bind(*recipe.arguments, **recipe.keywords).arguments
+    structure = given.pop("structure", {})
+    return {name: value for name, value in {**given, **structure}.items() if name not in ("shape", "space")}
 
 
 def _measured(file: Path) -> "pd.DataFrame":
@@ -105,6 +161,11 @@ def _built(path: Path, config: dict[str, Any]) -> Method:
     """
     if not {"shape", "model"} <= set(config):
         raise InputError(f"{path / 'config.json'} has no 'shape' or 'model'; a study has its runs in {path}/groups/")
+    if isinstance(config["model"], dict) and config["model"].get("own"):
+        raise InputError(
+            f"{path} was trained with a method of one's own ({config['model'].get('method')}); open it with "
+            "vaejax.load_run(path, method=...)"
+        )
     try:
         model: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in config["model"].items()
@@ -150,9 +211,11 @@ def _params(path: Path, method: Method, config: dict[str, Any], blocks: list[Blo
       InputError: they are of another model.
     """
     shape = config["shape"]
-    like = jax.eval_shape(
-        lambda key: method.init(key, Batch(jnp.zeros((1, *shape)), label=jnp.zeros(1, jnp.int32))), jax.random.key(0)
-    )
+    with one_line(f"this method can't be that of {path}, whose examples have the shape {shape}"):
+        like = jax.eval_shape(
+            lambda key: method.init(key, Batch(jnp.zeros((1, *shape)), label=jnp.zeros(1, jnp.int32))),
+            jax.random.key(0),
+        )
     prefix, newest = "states/params/", {}
     for block in reversed(blocks):
         count = block.runs.size

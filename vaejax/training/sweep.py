@@ -4,6 +4,7 @@ The runs lie along one flat axis. As many as `vaejax.plan` says are trained at o
 done, through the same program. Host code runs only between segments of steps: progress, history, checkpoints.
 """
 
+import json
 import logging
 import numbers
 import os
@@ -23,8 +24,9 @@ from vaejax.data.source import Data, Sample, Source, Streamed, example, stored_l
 from vaejax.distributions.conditions import check_classes
 from vaejax.errors import InputError, check_sizes, choose, shortened
 from vaejax.method import Hyper, Method, Metrics, State
-from vaejax.storage.folder import held, sha256
+from vaejax.storage.folder import held, sha256, write_text
 from vaejax.storage.ledger import Keeper, Ledger, Means
+from vaejax.storage.run import described
 from vaejax.training import step as train
 from vaejax.training.contract import check_method, check_runs
 from vaejax.training.fingerprint import contents, program
@@ -118,8 +120,9 @@ def fit(
     Args:
       chunk: how many runs each device vmaps at once; chosen by backend and memory if not given. Changes results by
         rounding only.
-      workdir: where to keep `runs.csv`, `history.csv` and `checkpoints/`. A sweep that was interrupted there is
-        continued, and ends bit for bit as if it had not been. Runs that are finished are not trained again.
+      workdir: where to keep `runs.csv`, `history.csv` and `checkpoints/`; `vaejax.load_run` opens it. A sweep that was
+        interrupted there is continued, and ends bit for bit as if it had not been. Runs that are finished are not
+        trained again.
       mesh: devices along an axis `runs`, and perhaps `batch`; all devices if not given.
       on_progress: called on the host after every segment of steps.
       save_every: seconds between checkpoints, 0 for one after every segment; they are farther apart where saving
@@ -174,6 +177,10 @@ def fit(
             sweep |= {"program": program(method, source, data, batch_size), "data": contents(source)}
             keeper = Keeper(folder, sweep, table, ledger, save_every)
             begun = keeper.load()
+            if not (folder / "config.json").exists():
+                config = {"command": "vaejax.fit", "source": {"name": source.name, "own": True}}
+                config |= {"model": described(method), "shape": source.shape, "steps": steps, "batch_size": batch_size}
+                write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
         for index in ledger.groups(layout.group):
             first = int(ledger.done[index[0]])
             group = place(pad(runs.select(index), layout.group), layout.mesh, "runs")
