@@ -38,7 +38,7 @@ ROWS = [
     ("a column of pixels", partial(column, "categorical"), "unknown kind of column 1 'categorical'"),
     ("categories without levels", partial(column, "category"), "unknown kind of column 1 'category'"),
     *((f"a column {value!r}", partial(column, value), "column 1 has the kind")
-      for value in (None, 3, 1.5, np.nan, ("category", 3), Categories, LearnedStudentT, Mixed(("gaussian",)), Category)),
+      for value in (None, 3, 1.5, ("category", 3), Categories, LearnedStudentT, Mixed(("gaussian",)), Category)),
     *((f"a column {value!r}", partial(column, value), "give a family with sized=False")
       for value in (*(family() for family in COUNTS), MultinomialCounts())),
     ("too few columns", lambda: Mixed(("gaussian", "poisson"))(X), "of 2 columns can't be one of 3"),

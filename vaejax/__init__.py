@@ -19,7 +19,7 @@ from vaejax.training.sweep import Progress, fit
 # pyright: reportUnsupportedDunderAll=false
 __all__ = [
     *METHODS, "METHODS", "Batch", "Experiment", "InputError", "Method", "Progress", "Result", "Runs", "Space", "State",
-    "Strategy", "apply", "baselines", "build", "code_prior", "conditions", "corruptions", "data", "distributions", "fit",
-    "grid", "load_run", "measure", "metrics", "networks", "objectives", "plan", "priors", "run", "sample_codes",
+    "Strategy", "apply", "baselines", "build", "code_prior", "conditions", "corruptions", "data", "distributions",
+    "fit", "grid", "load_run", "measure", "metrics", "networks", "objectives", "plan", "priors", "run", "sample_codes",
     "schedules", "testing", "train",
 ]  # fmt: skip

@@ -18,12 +18,12 @@ import jax
 
 from vaejax.data import Arrays, Factors, Source, Streamed, example, load
 from vaejax.errors import InputError, check_sizes, choose, one_line, shortened
-from vaejax.method import Method
+from vaejax.method import Method, as_space
 from vaejax.methods import build
 from vaejax.metrics.measure import measure
 from vaejax.metrics.suite import LAPTOP, Sizes, check_names, check_suite_sizes, evaluate
 from vaejax.storage.folder import claimed, finished, held, is_finished, write_table
-from vaejax.storage.run import Run, described, load_run
+from vaejax.storage.run import Run, about_space, described, load_run
 from vaejax.training.beforehand import check_training
 from vaejax.training.runs import Runs, grid
 from vaejax.training.strategy import Strategy, plan
@@ -189,7 +189,8 @@ def prepared(experiment: Experiment) -> Prepared:
     check_training(method, train, test, runs.count, experiment.batch_size, chunk=experiment.chunk)
     layout = plan(method, example(train), runs.count, experiment.batch_size, chunk=experiment.chunk)
     config = {"command": experiment.command or _call(experiment), "source": source, "model": model}
-    config |= {"shape": train.shape, "steps": experiment.steps, "batch_size": experiment.batch_size}
+    config |= about_space(as_space(train.space))
+    config |= {"steps": experiment.steps, "batch_size": experiment.batch_size}
     config |= {"chunk": experiment.chunk, "window": experiment.window, "images": experiment.images}
     config |= {"seeds": seeds, "hyper": axes}
     unusual = {"common_random_numbers": True, "precision": "float32", "question": None}
@@ -315,7 +316,7 @@ def _method(experiment: Experiment, train: Source | Streamed) -> tuple[Method, d
     structure = {**usual, **own, **options}
     given = " ".join(f"{name}={value}" for name, value in options.items())
     with one_line(f"the method {experiment.method[:60]!r} can't be built with {given[:100] or 'these sizes'}"):
-        return build(experiment.method, train.shape, **structure), {"method": experiment.method, **structure}
+        return build(experiment.method, as_space(train.space), **structure), {"method": experiment.method, **structure}
 
 
 def _folder(path: Any) -> Path:

@@ -61,7 +61,7 @@ def arrays(
         if white is not None:
             raise InputError(f"{shown(name)}: only images have a full pixel; leave white out, or give x [N, H, W]")
         data, space = checked_vectors(name, x, kind, levels, mask)
-        return placed(name, data | _targets(name, len(x), label, factors), space)
+        return placed(name, data | targets(name, len(x), label, factors), space)
     for what, value in (("kind", kind), ("levels", levels), ("mask", mask)):
         if value is not None:
             raise InputError(f"{shown(name)}: only vectors x [N, D] take a {what}; leave it out, or reshape")
@@ -85,10 +85,10 @@ def checked(name: str, x: Any, label: Any = None, factors: Any = None, white: fl
     if white is not None and (isinstance(white, bool) or not isinstance(white, numbers.Real) or not 0 < white < inf):
         raise InputError(f"{shown(name)}: white has to be a number above 0, not {shortened(white)}")
     stored, scale = pixels(x, f"{shown(name)}: images", white)
-    return {"x": stored, "scale": np.float32(scale)} | _targets(name, len(stored), label, factors)
+    return {"x": stored, "scale": np.float32(scale)} | targets(name, len(stored), label, factors)
 
 
-def _targets(name: str, count: int, label: Any, factors: Any) -> Data:
+def targets(name: str, count: int, label: Any, factors: Any) -> Data:
     """The factors and labels of so many examples, as far as they are given."""
     data = {}
     if factors is not None:

@@ -7,6 +7,9 @@ The format, as `numpy.savez` or `numpy.savez_compressed` writes it:
 | `x` (or `imgs`, `images`) | [N, H, W] or [N, H, W, C] with 1 or 3 channels: uint8 0..255, floats in [0, 1], or bool |
 | `label` (or `labels`, `y`) | optional, [N] integers from 0, or -1 for an image without a label |
 | `factors` | optional, [N, K] integers from 0 |
+| `x` | or vectors [N, D]: floats are `real` (NaN is missing), whole numbers from 0 `count`, bools `unit` |
+| `kind`, `levels` | optional, of vectors: text, one or D of them; numbers of categories (see `vaejax.data.vectors`) |
+| `mask`, `mask_test` | optional, of vectors: bool [N, D], False where a value is missing |
 | `x_test`, `label_test`, `factors_test` | optional: the held-out split |
 
 Without `x_test` the held-out split is every 10th image, from the first, and the others are for training.
@@ -20,14 +23,15 @@ import os
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Int
 
-from vaejax.data.arrays import check_split, checked, guessed_white, placed, shaped
+from vaejax.data.arrays import array_of, check_split, checked, guessed_white, placed, shaped, targets
 from vaejax.data.paths import one_line, reason, regular_file, shown
 from vaejax.data.source import Arrays, Data
+from vaejax.data.vectors import checked_vectors
 from vaejax.errors import InputError
 
 KEYS = {
@@ -37,6 +41,10 @@ KEYS = {
     "x_test": ("x_test",),
     "label_test": ("label_test",),
     "factors_test": ("factors_test",),
+    "mask": ("mask",),
+    "mask_test": ("mask_test",),
+    "kind": ("kind",),
+    "levels": ("levels",),
 }
 HELD_OUT = 10  # one image in so many, where the file has no test images
 
@@ -51,6 +59,8 @@ def npz(path: str, split: str = "train") -> Arrays:
     check_split(name, split)
     found = read(path, KEYS, needed=("x",))
     own = own_test(name, found)
+    if found["x"].ndim == 2:
+        return _vectors(name, found, own, split)
     images = {key: shaped(found[key], images_of(name, key)) for key in ("x", "x_test") if key in found}
     whole_numbers = [x for x in images.values() if x.dtype.kind in "ui"]
     white = guessed_white(name, whole_numbers) if whole_numbers else None
@@ -65,6 +75,38 @@ def npz(path: str, split: str = "train") -> Arrays:
     test = data("x_test", "label_test", "factors_test")
     same_shape(name, whole["x"].shape, test["x"].shape)
     return placed(name, test if split == "test" else whole)
+
+
+def _vectors(name: str, found: Mapping[str, np.ndarray], own: bool, split: str) -> Arrays:
+    """Vectors x [N, D], of one kind in both splits.
+
+    Raises:
+      InputError: as `checked_vectors`, or test vectors of another length.
+    """
+    parts = [found[key] for key in ("x", "x_test") if key in found]
+    if own and (parts[1].ndim != 2 or parts[0].shape[1:] != parts[1].shape[1:]):
+        raise InputError(
+            f"{shown(name)}: 'x_test' is {parts[1].shape} but 'x' {parts[0].shape}; make their columns equal"
+        )
+    masks = [found[key] for key in ("mask", "mask_test") if key in found]
+    if masks and len(masks) != len(parts):
+        raise InputError(f"{shown(name)} has a mask for one of 'x' and 'x_test' only; add the other")
+    kind: Any = [str(value) for value in np.ravel(found["kind"])] if "kind" in found else None
+    kind = kind[0] if kind is not None and len(kind) == 1 else kind
+    levels: Any = [int(value) for value in np.ravel(found["levels"])] if "levels" in found else None
+    levels = levels[0] if levels is not None and len(levels) == 1 else levels
+    whole: Any = array_of(np.concatenate(parts), f"{shown(name)}: x")
+    given = np.concatenate(masks) if masks else None
+    data, space = checked_vectors(name, whole, kind, levels, given)
+    first = len(parts[0])
+    rows = np.arange(first, len(whole)) if own and split == "test" else np.arange(first)
+    rows = rows if own else chosen(name, first, split)
+    suffix = "_test" if own and split == "test" else ""
+    data = {key: value if key == "scale" else value[rows] for key, value in data.items()}
+    here = {key: found.get(key + suffix) for key in ("label", "factors")}
+    if not own:
+        here = {key: None if value is None else np.asarray(value)[:first][rows] for key, value in here.items()}
+    return placed(name, data | targets(name, len(rows), here["label"], here["factors"]), space)
 
 
 def title(name: str, key: str) -> str:

@@ -2,6 +2,7 @@
 
 from vaejax.analysis.tables import label, summary, summary_table
 from vaejax.plots.codes import factor_curves, mutual_information_heatmap, mutual_information_heatmaps
+from vaejax.plots.examples import examples
 from vaejax.plots.images import beside_nearest, image_grid
 from vaejax.plots.style import colours
 from vaejax.plots.sweep import curves, kl_per_latent, learning_curves, rate_distortion
@@ -11,6 +12,7 @@ __all__ = [
     "beside_nearest",
     "colours",
     "curves",
+    "examples",
     "factor_curves",
     "image_grid",
     "kl_per_latent",

@@ -203,11 +203,11 @@ def pictures(run: Run, table: pd.DataFrame, by: str, chosen: Mapping[Any, int]) 
             moves = RANGE if run.method.prior is not None else RANGE * spread[:, None]
             moved = _traverse(run.method, params, codes[0], jnp.asarray(moves, codes.dtype), jnp.asarray(order))
             rows = [f"z{j}  {kl[j]:.2f} nats" if kl.size else f"z{j}" for j in order]
-            drawings[traversal(value)] = plots.image_grid(moved, rows, [f"{step:g}" for step in RANGE])
+            drawings[traversal(value)] = plots.examples(moved, rows, [f"{step:g}" for step in RANGE])
     labels = [plots.label(by, value) for value in chosen]
-    drawings["reconstructions"] = plots.image_grid(np.stack(remade), ["original", *labels])
+    drawings["reconstructions"] = plots.examples(np.stack(remade), ["original", *labels])
     if dreamt:
-        drawings["samples"] = plots.image_grid(np.stack(dreamt), labels)
+        drawings["samples"] = plots.examples(np.stack(dreamt), labels)
     return drawings
 
 

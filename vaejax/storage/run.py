@@ -13,7 +13,7 @@ import numpy as np
 
 from vaejax.data import Arrays, Factors, Source, Streamed, load
 from vaejax.errors import InputError, one_line, shortened
-from vaejax.method import Batch, Method
+from vaejax.method import Batch, Method, Space
 from vaejax.methods import build
 from vaejax.storage.checkpoint import Block, Checkpoints, Damaged, unflat
 from vaejax.storage.folder import check_free, identity, is_recorded, read_config, read_table
@@ -132,6 +132,19 @@ def described(method: Method) -> dict[str, Any]:
     return {name: value for name, value in {**given, **structure}.items() if name not in ("shape", "space")}
 
 
+def about_space(space: Space) -> dict[str, Any]:
+    """What `config.json` says of a space; of images from 0 to 1 their shape alone."""
+    more = {name: value for name, value in space._asdict().items() if name != "shape"}
+    return {"shape": space.shape} | ({} if space == Space(space.shape) else {"space": more})
+
+
+def space_of(config: dict[str, Any]) -> Space:
+    """The space that `about_space` has described."""
+    about = config.get("space") or {}
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
+    return Space(tuple(config["shape"]), **plain)
+
+
 def _measured(file: Path) -> "pd.DataFrame":
     import pandas as pd
 
@@ -170,7 +183,7 @@ def _built(path: Path, config: dict[str, Any]) -> Method:
         model: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in config["model"].items()
         }
-        return build(shape=tuple(config["shape"]), **model)
+        return build(shape=space_of(config), **model)
     except InputError:
         raise
     except (AttributeError, TypeError, ValueError) as error:
@@ -210,7 +223,7 @@ def _params(path: Path, method: Method, config: dict[str, Any], blocks: list[Blo
     Raises:
       InputError: they are of another model.
     """
-    shape = config["shape"]
+    shape = space_of(config).shape
     with one_line(f"this method can't be that of {path}, whose examples have the shape {shape}"):
         like = jax.eval_shape(
             lambda key: method.init(key, Batch(jnp.zeros((1, *shape)), label=jnp.zeros(1, jnp.int32))),

@@ -11,7 +11,7 @@ from vaejax.data import Source, Streamed, example
 from vaejax.data.source import stored_labels
 from vaejax.distributions.conditions import check_classes
 from vaejax.errors import InputError, one_line
-from vaejax.method import Batch, Method
+from vaejax.method import Batch, Method, as_space
 from vaejax.training.contract import check_method
 
 TRACED = 3  # examples: of one alone, shapes that don't meet are broadcast
@@ -26,6 +26,8 @@ def check_training(
       InputError: images of another shape than the method's, or of another in the test split; labels that are none of
         its classes, or missing; a network that it can't use; more than the memory of this machine.
     """
+    if as_space(train.space)[:3] != as_space(test.space)[:3] and train.shape == test.shape:
+        raise InputError(f"{train.name} and its test split are of different kinds; say the kind of the data")
     if train.shape != test.shape:
         raise InputError(f"images of {train.name} are {train.shape}, but those of its test split {test.shape}")
     images = " x ".join(map(str, train.shape))

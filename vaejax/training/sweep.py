@@ -23,10 +23,10 @@ from jaxtyping import Int
 from vaejax.data.source import Data, Sample, Source, Streamed, example, stored_labels
 from vaejax.distributions.conditions import check_classes
 from vaejax.errors import InputError, check_sizes, choose, shortened
-from vaejax.method import Hyper, Method, Metrics, State
+from vaejax.method import Hyper, Method, Metrics, State, as_space
 from vaejax.storage.folder import held, sha256, write_text
 from vaejax.storage.ledger import Keeper, Ledger, Means
-from vaejax.storage.run import described
+from vaejax.storage.run import about_space, described
 from vaejax.training import step as train
 from vaejax.training.contract import check_method, check_runs
 from vaejax.training.fingerprint import contents, program
@@ -179,7 +179,8 @@ def fit(
             begun = keeper.load()
             if not (folder / "config.json").exists():
                 config = {"command": "vaejax.fit", "source": {"name": source.name, "own": True}}
-                config |= {"model": described(method), "shape": source.shape, "steps": steps, "batch_size": batch_size}
+                config |= about_space(as_space(source.space))
+                config |= {"model": described(method), "steps": steps, "batch_size": batch_size}
                 write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
         for index in ledger.groups(layout.group):
             first = int(ledger.done[index[0]])
