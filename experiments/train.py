@@ -34,7 +34,7 @@ class Config:
     network: str | None = None  # conv, conv_k2, mlp, mlp_relu, ...; the method's own, or conv, if not given
     width: tuple[int, ...] = ()  # channels of the first convolution, or an mlp's layers; the network's own if not given
     latents: int = 10  # dimensions of the code
-    likelihood: str = "bernoulli"  # p(x | z) of a pixel: bernoulli, gaussian, gaussian_learned, ...
+    likelihood: str | None = None  # p(x | z): bernoulli, gaussian_learned, poisson, ...; the data's own if not given
     options: tuple[str, ...] = ()  # NAME=VALUE ... of the method's constructor: codes=64 layers=500,250
     hyper: tuple[str, ...] = ()  # NAME=NUMBER[,NUMBER...] ...: hyperparameters, the method's defaults if not given
     seeds: int = 2  # runs of every setting

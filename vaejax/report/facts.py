@@ -3,21 +3,29 @@
 import math
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Any
 
 import jax
 
 from vaejax.analysis.tables import short
-from vaejax.storage.run import Run
+from vaejax.distributions.spaces import family_of
+from vaejax.storage.run import Run, space_of
 
 SAID = ("method", "network", "latents", "width", "likelihood", "own")  # of a model, beside its options
+
+
+def _likelihood(config: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    """The name of the likelihood, also where it followed from the data."""
+    return f"{family_of(space_of(config), model.get('likelihood'))[0]} likelihood"
 
 
 def facts(run: Run) -> dict[str, str]:
     """What was trained on what, and where."""
     config, model = run.config, run.config["model"]
     options = [f"{name}={value}" for name, value in model.items() if name not in SAID]
-    sizes = [f"{model['latents']} latents", f"{model['likelihood']} likelihood"] if "latents" in model else []
+    sizes = [f"{model['latents']} latents", _likelihood(config, model)] if "latents" in model else []
     parameters = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(run.params))
     parts = [" ".join([model["method"], *options]), *filter(None, [model.get("network")]), *sizes]
     hyper = {name: run.table[name].unique() for name in run.method.hyper._fields}
