@@ -11,6 +11,7 @@ import pytest
 
 from experiments import disentanglement_study, groups, pictures, planning, script
 from vaejax import InputError, load_run
+from vaejax.storage.folder import write_text
 
 TINY = [
     *("--size", "16", "--network", "mlp", "--width", "16", "--latents", "3", "--steps", "20", "--batch-size", "16"),
@@ -73,7 +74,7 @@ def test_a_stopped_study_trains_and_measures_only_what_is_missing(study, monkeyp
     copy = study.with_name("second")
     shutil.copytree(study, copy)
     config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps({**config, "name": "second"}))
+    write_text(copy / "config.json", json.dumps({**config, "name": "second"}))
     (copy / "report.html").unlink()
     shutil.rmtree(copy / "groups" / "sprites-autoencoder")
     evaluated, evaluate = [], groups.evaluate
