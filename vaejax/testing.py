@@ -114,26 +114,25 @@ def _shapes(method: Method, one: Batch) -> None:
     """Of a batch of three; nothing is computed."""
     batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((3, *leaf.shape[1:]), leaf.dtype), one)
 
-    def arrays(key: jax.Array, batch: Batch) -> dict[str, Any]:
+    def same(name: str, found: Any, wanted: Any) -> None:
+        if found.shape != wanted.shape:
+            _fail("shapes", f"{name} has the shape {found.shape}, not {wanted.shape}, where x has {batch.x.shape}")
+
+    def traced(key: jax.Array, batch: Batch) -> None:
         params = method.init(key, batch)
         posterior = method.encode(params, batch)
         z = posterior.sample(key)
+        same("a draw of a code", z, posterior.mean)
         likelihood = _decoded(method, params, z, batch)
-        found = {"the mean of a code": posterior.mean, "a draw of a code": z}
-        found |= {"the mean of what a code decodes to": likelihood.mean, "its log_prob": likelihood.log_prob(batch.x)}
+        same("the mean of what a code decodes to", likelihood.mean, batch.x)
+        if len(likelihood.log_prob(batch.x)) != len(batch.x):
+            _fail("shapes", "log_prob of what a code decodes to is not one of each example")
         if method.prior is not None:
             new = method.prior(params, batch).sample(key)
-            found |= {"a draw of the prior": new}
-            found |= {"the mean of what that decodes to": _decoded(method, params, new, batch).mean}
-        return found
+            same("a draw of the prior", new, z)
+            same("the mean of what a draw of the prior decodes to", _decoded(method, params, new, batch).mean, batch.x)
 
-    found = {name: leaf.shape for name, leaf in jax.eval_shape(arrays, jax.random.key(0), batch).items()}
-    code, events = found["the mean of a code"], batch.x.shape
-    wanted = {"a draw of a code": code, "a draw of the prior": code}
-    wanted |= {"the mean of what a code decodes to": events, "the mean of what that decodes to": events}
-    for name, shape in found.items():
-        if shape != wanted.get(name, shape) or shape[:1] != (3,):
-            _fail("shapes", f"{name} has the shape {shape} for x of shape {events}, not {wanted.get(name, '[3, ...]')}")
+    jax.eval_shape(traced, jax.random.key(0), batch)
 
 
 def _decoded(method: Method, params: Params, z: Any, batch: Batch) -> Any:
