@@ -138,7 +138,7 @@ def about_space(space: Space) -> dict[str, Any]:
     return {"shape": space.shape} | ({} if space == Space(space.shape) else {"space": more})
 
 
-def space_of(config: dict[str, Any]) -> Space:
+def space_of(config: Mapping[str, Any]) -> Space:
     """The space that `about_space` has described."""
     about = config.get("space") or {}
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
