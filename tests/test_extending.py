@@ -90,8 +90,9 @@ def test_a_likelihood_is_a_file_and_two_lines(name):
     assert name in ("bernoulli", "gaussian") or not found
 
 
-def test_a_source_is_a_file_and_two_lines():
-    assert places("rectangles", but={"data/rectangles.py"}) == {"data/__init__.py": 2}
+def test_a_source_is_a_file_and_a_few_lines():
+    """Its import, its place in the table of its kind, its export; what an unknown name is told is data/tfds.py's."""
+    assert places("rectangles", but={"data/rectangles.py"}) == {"data/__init__.py": 3, "data/tfds.py": 1}
     assert {name.rstrip(":") for name in SOURCES} >= {"rectangles", "npz", "digits"}
 
 

@@ -102,7 +102,8 @@ class Network(Protocol):
 Loss = Callable[[Params, Hyper, Batch, Key[Array, ""], Step], tuple[Float[Array, ""], Metrics]]
 
 
-class MeanOverExamples(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class MeanOverExamples:
     """A loss that is a mean over the images of a batch, and so are its metrics: devices may share its batches.
 
     Its gradient is the mean of those of the parts of a batch, given the same noise. What it draws at random belongs to
