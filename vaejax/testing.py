@@ -136,8 +136,7 @@ def _shapes(method: Method, one: Batch) -> None:
 
 
 def _decoded(method: Method, params: Params, z: Any, batch: Batch) -> Any:
-    del batch
-    return method.decode(params, z)
+    return method.decode(params, z, batch)
 
 
 def _pickling(method: Method, source: Source, batch_size: int) -> None:

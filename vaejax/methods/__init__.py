@@ -123,13 +123,16 @@ def _check_served(method: str, space: Space) -> None:
     other = next((name for name in METHODS if _serves(_wanted(name), space, kinds)), "another")
     if not wanted.vectors and len(space.shape) != 3:
         raise InputError(f"the method {method!r} is for images; for vectors choose {other!r}")
+    if space.ragged and not wanted.missing:
+        raise InputError(f"the method {method!r} is for data without missing values; choose {other!r}, or fill them in")
     if not kinds <= set(wanted.kinds):
         words = " or ".join(wanted.kinds)
         raise InputError(f"the method {method!r} is for data of kind {words}, not {space.kind}; choose {other!r}")
 
 
 def _serves(wanted: Wanted, space: Space, kinds: set[str]) -> bool:
-    return kinds <= set(wanted.kinds) and (wanted.vectors or len(space.shape) == 3)
+    served = wanted.vectors or len(space.shape) == 3
+    return served and kinds <= set(wanted.kinds) and (wanted.missing or not space.ragged)
 
 
 @lru_cache(maxsize=KEPT)

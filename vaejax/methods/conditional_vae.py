@@ -43,6 +43,7 @@ from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.parts.encoder_decoder import EncoderDecoder
 from vaejax.networks.calls import DROPOUT, check_vectors, outputs, started
+from vaejax.networks.features import seen as present
 from vaejax.networks.plane import Plane
 
 Image = Float[Array, "B H W C"]
@@ -100,7 +101,8 @@ def conditional_vae(
     plane = Plane()
 
     def image(batch: Batch, blank: bool) -> Image:
-        return given.known(batch.x) if blank else batch.x
+        x = present(batch.x, batch.mask)
+        return given.known(x) if blank else x
 
     def start(half: str, key: jax.Array, batch: Batch, blank: bool) -> Params:
         """The parameters of an encoder of the image, or of the condition alone (`blank`)."""

@@ -42,7 +42,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
-@constructor(network="mlp_sigmoid", kinds=("unit", "real"))
+@constructor(network="mlp_sigmoid", kinds=("unit", "real"), missing=False)
 def stacked_autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A stacked autoencoder of these networks' layers.
 

@@ -38,7 +38,7 @@ class Hyper(NamedTuple):
     learning_rate: float = 1e-3
 
 
-@constructor(network="mlp_sigmoid", kinds=("unit", "real"))
+@constructor(network="mlp_sigmoid", kinds=("unit", "real"), missing=False)
 def stacked_classifier(encoder: Network, decoder: Network, likelihood: Family = Bernoulli, classes: int = 10) -> Method:
     """A classifier of these networks' layers; the parameters have the groups `encoder`, `decoder` and `classifier`.
 

@@ -23,19 +23,26 @@ class Wanted(NamedTuple):
       alone: whether it is made for methods that say so, and no other can have it.
       vectors: whether it serves vectors, too, and not images alone.
       kinds: of the elements, as in `vaejax.method.Space`.
+      missing: whether it serves examples of which elements are missing, too.
     """
 
     network: str | None = None
     alone: bool = False
     vectors: bool = True
     kinds: tuple[str, ...] = KINDS
+    missing: bool = True
 
 
 @overload
 def constructor(make: Callable[Arguments, Method]) -> Callable[Arguments, Method]: ...
 @overload
 def constructor(
-    *, network: str | None = None, alone: bool = False, vectors: bool = True, kinds: tuple[str, ...] = KINDS
+    *,
+    network: str | None = None,
+    alone: bool = False,
+    vectors: bool = True,
+    kinds: tuple[str, ...] = KINDS,
+    missing: bool = True,
 ) -> Callable[[Callable[Arguments, Method]], Callable[Arguments, Method]]: ...
 
 
@@ -46,6 +53,7 @@ def constructor(
     alone: bool = False,
     vectors: bool = True,
     kinds: tuple[str, ...] = KINDS,
+    missing: bool = True,
 ) -> Any:
     """The constructor, which refuses in one line what its annotations don't allow.
 
@@ -53,10 +61,10 @@ def constructor(
         @constructor(network="residual", alone=True)
 
     Args:
-      network, alone, vectors, kinds: as in `Wanted`.
+      network, alone, vectors, kinds, missing: as in `Wanted`.
     """
     if make is None:
-        return lambda make: _checked(make, Wanted(network, alone, vectors, kinds))
+        return lambda make: _checked(make, Wanted(network, alone, vectors, kinds, missing))
     return _checked(make, Wanted())
 
 
