@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +48,8 @@ def run(main: Callable[[Config], None], presets: dict[str, Config], description:
         with warnings.catch_warnings(record=True) as held:
             _run(main, presets, description)
         for warning in held:
+            if forget_broken(str(warning.message)):
+                continue
             warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
     except tuple(stopping.CODES) as stop:
         print(f"\n{_stopped()}", file=sys.stderr)
@@ -283,6 +286,34 @@ def keep_compiled() -> None:
         jax.config.update("jax_compilation_cache_dir", str(home / "vaejax" / "compiled"))
         jax.config.update("jax_compilation_cache_max_size", 2**30)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def forget_broken(warning: str) -> bool:
+    """Deletes what the cache of compiled programs holds of a program that couldn't be read, so that it is written anew.
+
+    JAX compiles such a program again, but keeps the broken entry, and would warn of it at every start.
+
+    Returns:
+      whether the warning was one of that, and an entry was deleted.
+    """
+    found = re.search(r"Error reading persistent compilation cache entry for '([^']+)'", warning)
+    folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    if found is None or not folder:
+        return False
+    broken = [file for file in Path(folder).glob(f"{found[1]}-*-cache") if not _is_whole(file.read_bytes())]
+    for file in broken:
+        for part in (file, file.with_name(file.name.removesuffix("-cache") + "-atime")):
+            part.unlink(missing_ok=True)
+    return bool(broken)
+
+
+def _is_whole(entry: bytes) -> bool:
+    """Whether it can be decompressed; nothing is known of what isn't zlib's."""
+    try:
+        zlib.decompress(entry)
+    except zlib.error:
+        return entry[:4] == b"\x28\xb5\x2f\xfd" and len(entry) > 64
+    return True
 
 
 def facts() -> dict[str, str]:
