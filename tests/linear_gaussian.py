@@ -72,7 +72,8 @@ def prior(params, batch):
     return Gaussian(jnp.zeros(shape), jnp.zeros(shape))
 
 
-def decode(params, z):
+def decode(params, z, batch=None):
+    del batch
     return FixedGaussian(SCALE)((z @ params["decoder"]["W"].T + params["decoder"]["b"]).reshape(-1, *SHAPE))
 
 

@@ -139,7 +139,7 @@ CALLS = {  # id: (call, part of the line)
     "arrays None": (lambda: arrays("a", None), "dtype object"),
     "arrays text": (lambda: arrays("a", "x.png"), "dtype <U5"),
     "arrays ragged": (lambda: arrays("a", [[[1, 2]], [[3]]]), "images are no array .*give an array of numbers"),
-    "arrays frame": (lambda: arrays("a", pd.DataFrame(np.zeros((4, 16)))), "reshape to"),
+    "arrays frame": (lambda: arrays("a", pd.DataFrame({"a": ["x", "y"]})), "vectors have dtype"),
     "arrays dict": (lambda: arrays("a", {"x": X}), "dtype object"),
     "arrays empty": (lambda: arrays("a", []), "reshape to"),
     "arrays no images": (lambda: arrays("a", X[:0]), "a: images have shape .* there are none"),

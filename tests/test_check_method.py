@@ -28,7 +28,7 @@ def encode(params, batch):
     return Delta(batch.x.reshape(-1, 4) @ params["w"])
 
 
-def decode(params, z):
+def decode(params, z, batch=None):
     return Bernoulli((z @ params["w"].T).reshape(-1, 2, 2, 1))
 
 

@@ -385,7 +385,7 @@ def changed(value, where=(2, 1, 3)):
 
 BAD_ARRAYS = {
     "no images key": (dict(pictures=IMAGES), "no array 'x' or 'imgs' or 'images'; it has: pictures"),
-    "rank 2": (dict(x=IMAGES.reshape(12, 16)), "reshape to"),
+    "rank 1": (dict(x=IMAGES.ravel()), "reshape to"),
     "rank 5": (dict(x=IMAGES[..., None, None]), "reshape to"),
     "empty": (dict(x=IMAGES[:0]), "at least one image"),
     "no pixels": (dict(x=IMAGES[:, :0]), "at least one image"),

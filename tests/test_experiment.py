@@ -197,7 +197,7 @@ def my_method(width):
         mean, log_scale = jnp.split(batch.x.reshape(len(batch.x), -1) @ params["up"], 2, axis=-1)
         return Gaussian(mean, log_scale)
 
-    def decode(params, latents):
+    def decode(params, latents, batch=None):
         return Bernoulli((latents @ params["down"]).reshape(len(latents), 8, 8, 1))
 
     def prior(params, batch):

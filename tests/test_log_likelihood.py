@@ -196,7 +196,7 @@ def test_conditions_and_priors_that_depend_on_the_image_s_label():
         extra, centre = given(batch)
         return Conditioned(Gaussian(centre, jnp.zeros_like(centre)), extra)
 
-    def decode(params, z):
+    def decode(params, z, batch=None):
         likelihood = METHOD.decode(params, z[:, :3])
         return likelihood._replace(mean=likelihood.mean + z[:, 3:].reshape(likelihood.mean.shape))
 

@@ -56,7 +56,7 @@ def arrays(
     Raises:
       InputError: as `checked` or `checked_vectors`; a `white` of vectors, or a kind, levels or mask of images.
     """
-    x = array_of(x, f"{shown(name)}: x") if isinstance(name, str) else x
+    x = array_of(x, f"{shown(name)}: images") if isinstance(name, str) else x
     if np.ndim(x) == 2:
         if white is not None:
             raise InputError(f"{shown(name)}: only images have a full pixel; leave white out, or give x [N, H, W]")
