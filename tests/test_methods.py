@@ -11,8 +11,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from vaejax import METHODS, Batch, InputError, apply, build, fit, grid, load_run, testing, train
 from vaejax.data import load
-from vaejax.distributions.basic import LIKELIHOODS, Bernoulli, Delta, Gaussian
+from vaejax.distributions.basic import Bernoulli, Delta, Gaussian
 from vaejax.distributions.conditions import Conditioned
+from vaejax.distributions.spaces import ALLOWED
 from vaejax.method import Method
 from vaejax.methods.hierarchical_vae import TopDownGaussian
 from vaejax.networks.quantizer import Codes
@@ -137,7 +138,7 @@ TABLE = {
 }
 WITH_NONE = [name for name, row in TABLE.items() if row.none is not None]
 OTHERS = [  # other networks and likelihoods, whose gradients and training the table doesn't see
-    *[(method, "mlp", likelihood) for method in ("vae", "autoencoder") for likelihood in list(LIKELIHOODS)[1:]],
+    *[(method, "mlp", likelihood) for method in ("vae", "autoencoder") for likelihood in ALLOWED["unit"][1:]],
     ("factor_vae", "conv", "bernoulli"),
     ("autoencoder", "conv_k2", "bernoulli"),
     ("conditional_vae", "conv", "gaussian"),
