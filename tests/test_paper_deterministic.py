@@ -1,12 +1,13 @@
 """The tables of deterministic autoencoders, quickly, on genuine MNIST; and their arithmetic on known answers."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.papers import reconstruction, stacked
 from experiments.papers.table import Setting
-from vaejax import build
+from vaejax import Batch, build
 from vaejax.data import arrays, load
 
 
@@ -66,7 +67,8 @@ def test_errors_are_counted_in_percent(monkeypatch):
     source = arrays("two", x, np.array([0, 0, 0, 0, 0, 1, 1, 0]))  # 6 says 1, 7 says 1
     method = build("stacked_classifier", (1, 2, 1), "mlp_relu", latents=2, width=(2,), classes=2)
     eye = {"kernel": jnp.eye(2), "bias": jnp.zeros(2)}
-    params = {"encoder": {"params": {"Dense_0": eye, "Dense_1": eye}}, "decoder": {}, "classifier": eye}
+    decoder = method.init(jax.random.key(0), Batch(jnp.zeros((1, 1, 2, 1)), label=jnp.zeros(1, int)))["decoder"]
+    params = {"encoder": {"params": {"Dense_0": eye, "Dense_1": eye}}, "decoder": decoder, "classifier": eye}
     flipped = {**params, "classifier": {"kernel": jnp.eye(2)[::-1], "bias": jnp.zeros(2)}}
     np.testing.assert_allclose(stacked.errors(method, source, [params, flipped]), [25, 75])
 

@@ -85,7 +85,8 @@ def completion(decoder: Network, condition: str, likelihood: Family = Bernoulli)
         del params
         return Delta(given.vector(batch))
 
-    def decode(params: Params, latents: jax.Array) -> Any:
+    def decode(params: Params, latents: jax.Array, batch: Batch | None = None) -> Any:
+        del batch
         return given.complete(likelihood(*decoder.apply(params["decoder"], latents, likelihood.parameters)), latents)
 
     def loss(params, hyper, batch, key, step):
