@@ -21,12 +21,18 @@ def choose(table: Mapping[str, Value], name: str, what: str) -> Value:
       InputError: `name` is not in `table`.
     """
     if not isinstance(name, str):
-        raise InputError(f"{what} has to be a name, not {shortened(name)}; choose one of: {', '.join(sorted(table))}")
+        raise InputError(f"{what} has to be a name, not {shortened(name)}; choose one of: {_listed(table)}")
     if name in table:
         return table[name]
     near = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    raise InputError(f"unknown {what} {name[:60]!r}{hint} choose one of: {', '.join(sorted(table))}")
+    raise InputError(f"unknown {what} {name[:60]!r}{hint} choose one of: {_listed(table)}")
+
+
+def _listed(table: Mapping[str, Value], most: int = 260) -> str:
+    """The names in order, as far as a line has room for them."""
+    text = ", ".join(sorted(table))
+    return text if len(text) <= most else f"{text[: text.rindex(', ', 0, most)]}, ... ({len(table)} in all)"
 
 
 def check_sizes(least: int = 1, **sizes: int | None) -> None:

@@ -134,6 +134,8 @@ def run(
         written. Nothing was written then.
     """
     folder = None if path is None else _folder(path)
+    if not isinstance(overwrite, bool):
+        raise InputError(f"overwrite has to be True or False, not {shortened(overwrite)}")
     for name, function in {"on_progress": on_progress, "on_event": on_event}.items():
         if function is not None and not callable(function):
             raise InputError(f"{name} has to be a function, not {shortened(function)}")

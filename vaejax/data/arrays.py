@@ -131,6 +131,8 @@ def array_of(values: Any, what: str) -> np.ndarray:
     Raises:
       InputError: they are none, such as lists of different lengths.
     """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise InputError(f"{what} are a masked array, whose masked values would be taken; fill them, or give a mask")
     try:
         return np.asarray(values)
     except Exception as error:  # what is given may have a conversion of its own, which raises what it likes

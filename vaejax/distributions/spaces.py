@@ -28,14 +28,16 @@ def family_of(space: Space, likelihood: str | None) -> tuple[str, Family]:
     Raises:
       InputError: an unknown likelihood, or one that means nothing for such data.
     """
-    if not isinstance(space.kind, str):
+    if isinstance(space.kind, tuple | list):
+        for kind in space.kind:
+            choose(ALLOWED, kind, "kind of data")
         if likelihood not in (None, "mixed"):
             raise InputError(
                 f"columns of different kinds have the likelihood 'mixed', a family for each; leave {likelihood!r} out"
             )
         levels: Any = space.levels if isinstance(space.levels, tuple) else (space.levels,) * len(space.kind)
         return "mixed", Mixed(tuple(map(_column, space.kind, levels)))
-    allowed = ALLOWED[space.kind]
+    allowed = choose(ALLOWED, space.kind, "kind of data")
     name = DEFAULT[space.kind] if likelihood is None else likelihood
     choose({**LIKELIHOODS, "category": None, "mixed": None}, name, "likelihood")
     if name not in allowed:

@@ -22,11 +22,10 @@ from jaxtyping import Int
 from orbax.checkpoint import v1 as ocp
 
 from vaejax.errors import InputError
-from vaejax.storage.folder import BLOCK, DAMAGED, attempt, checksum, sha256, write_text
+from vaejax.storage.folder import BLOCK, DAMAGED, SUMS, attempt, checksum, sha256, write_text
 
 KEPT: Any = ocp.training.preservation_policies.LatestN(2)
 ALL: Any = ocp.training.preservation_policies.PreserveAll()
-SUMS = "sha256.json"  # in the folder of a save
 Arrays = dict[str, np.ndarray]  # by the path in the tree, `states/params/decoder/...`
 log = logging.getLogger("vaejax")
 

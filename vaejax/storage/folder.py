@@ -29,6 +29,8 @@ FORMAT = 1  # of the folder; raised where an older vaejax could not read what is
 FILES = ("config.json", "runs.csv", "history.csv", "results.csv", "report.html")
 FOLDERS = ("checkpoints", "figures", "groups", "code_prior")
 BLOCK = re.compile(r"\d+-\d+-\d+")  # a folder of checkpoints
+SUMS = "sha256.json"  # in the folder of a save: the checksum of every other file
+TEMPORARY = "orbax-checkpoint-tmp"  # in the name of a save that isn't whole
 DAMAGED = "damaged"  # where those that can't be used are put
 WORDS = {  # for what is only a checksum
     "runs": "its hyperparameters or seeds are others",
@@ -261,7 +263,8 @@ def _read_marker(path: Path) -> dict[str, Any]:
         found = json.loads((path / MARKER).read_text())
         content = found["content"]
         whole = found["sha256"] == checksum(content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        whole = whole and isinstance(content, dict) and {"format", "sweep", "files"} <= set(content)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path / MARKER} can't be read ({error}); {_COPY}") from error
     if not whole:
         raise InputError(f"{path / MARKER} is damaged: its checksum is another; {_COPY}")
@@ -355,11 +358,29 @@ def _clear(path: Path) -> None:
             (inner / LOCK).unlink(missing_ok=True)
             _remove_empty(inner)
     for block in sorted((path / "checkpoints").glob("*")):
-        if (BLOCK.fullmatch(block.name) or block.name == DAMAGED) and block.is_dir():
-            shutil.rmtree(block)
+        if (BLOCK.fullmatch(block.name) or block.name == DAMAGED) and block.is_dir() and not block.is_symlink():
+            for save in sorted(block.iterdir()):
+                _clear_save(save)
+            _remove_empty(block)
     for name in FOLDERS:
         _remove_empty(path / name)
     (path / MARKER).unlink()
+
+
+def _clear_save(save: Path) -> None:
+    """Deletes what Orbax wrote of a save; what its list of files doesn't name is somebody's own, and stays."""
+    try:
+        known = set(json.loads((save / SUMS).read_text())) | {SUMS}
+    except (OSError, ValueError):
+        if TEMPORARY in save.name:  # of a save that was cut off
+            shutil.rmtree(save)
+        return
+    for file in sorted(save.rglob("*"), reverse=True):
+        if file.is_dir() and not file.is_symlink():
+            _remove_empty(file)
+        elif file.relative_to(save).as_posix() in known:
+            file.unlink()
+    _remove_empty(save)
 
 
 def _remove_empty(folder: Path) -> None:
@@ -385,7 +406,7 @@ def read_config(path: Path) -> dict[str, Any]:
     check_whole(file)
     try:
         config = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not the folder of a sweep: config.json can't be read ({error})") from error
     if not isinstance(config, dict):
         raise InputError(f"{path} is not the folder of a sweep: config.json holds {type(config).__name__}, no settings")

@@ -85,6 +85,8 @@ class Ledger:
           InputError: what was saved has other arrays.
         """
         fresh = np.flatnonzero(self.done[block.runs] == 0)
+        if not fresh.size:
+            return {}
         saved = unflat(self.shapes(block.runs.size), block.tree)
         index, tree = block.runs[fresh], jax.tree.map(lambda leaf: leaf[fresh], saved)
         for name, rows in tree["history"].items():

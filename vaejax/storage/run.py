@@ -94,16 +94,33 @@ def load_run(
     config = read_config(path)
     if method is not None and not isinstance(method, Method):
         raise InputError(f"method has to be what was trained, a vaejax.Method, not {shortened(method)}")
-    method = method or _built(path, config)
+    method = _built(path, config) if method is None else _checked(path, config, method)
     table = read_table(path / "runs.csv", ("run", "status"))
     history = read_table(path / "history.csv", ("run", "step"))
     measured = _measured(path / "results.csv")
     if table["run"].tolist() != list(range(len(table))):
         raise InputError(f"{path / 'runs.csv'} doesn't list the runs 0 to {len(table) - 1}; put it back from a copy")
-    blocks, damaged = Checkpoints(path / "checkpoints", {}).load()
+    blocks, damaged = Checkpoints(path / "checkpoints", identity(path)).load()
     _check_saved(path, table, blocks, damaged)
     params = _params(path, method, config, blocks, len(table))
     return Run(path, config, method, params, table, history, measured, sources)
+
+
+def _checked(path: Path, config: dict[str, Any], method: Method) -> Method:
+    """The method that the user gives, where `config.json` doesn't describe another one.
+
+    Raises:
+      InputError: it does.
+    """
+    if not isinstance(method, Method):
+        raise InputError(f"a method is what vaejax.build or a constructor gives, not {shortened(method)}")
+    model = config.get("model")
+    if isinstance(model, dict) and model.get("method") and not model.get("own"):
+        built = _built(path, config)
+        own = method.recipe is None or built.recipe is None or described(method) != described(built)
+        if own and method != built:
+            raise InputError(f"{path} was trained with another method ({model['method']}); leave method out to open it")
+    return method
 
 
 def _given(source: Any, test: Any) -> dict[str, Source | Streamed] | None:

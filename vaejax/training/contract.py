@@ -74,6 +74,8 @@ def check_runs(method: Method, runs: Runs) -> None:
             f"with vaejax.grid(method.hyper, ...) of this method"
         )
     shapes = {jnp.shape(leaf) for leaf in (*runs.hyper, runs.seeds, runs.streams)}
+    if any(not jnp.issubdtype(jnp.result_type(leaf), jnp.integer) for leaf in (runs.seeds, runs.streams)):
+        raise InputError("the seeds and streams of runs have to be whole numbers; lay runs out with vaejax.grid")
     if len(shapes) > 1 or len(shape := shapes.pop()) != 1 or shape[0] < 1:
         raise InputError("every column of runs has to be an array [R], with R at least 1; select runs by a slice")
 

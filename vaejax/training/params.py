@@ -89,8 +89,9 @@ def check_batch(batch: Any) -> None:
     """
     if not isinstance(batch, Batch):
         raise InputError(f"images have to come in a batch, as in vaejax.Batch(x), not {shortened(batch)}")
-    shape = np.shape(batch.x) if hasattr(batch.x, "shape") else ()
-    if len(shape) not in (2, 4) or 0 in shape:
+    shape: Any = np.shape(batch.x) if hasattr(batch.x, "shape") else ()
+    rank = len(shape)
+    if rank not in (2, 4) or 0 in shape:
         what = shape if hasattr(batch.x, "shape") else shortened(batch.x)
         raise InputError(
             f"images have to be an array [B, H, W, C] with at least one image (or vectors [B, D]), not {what}"

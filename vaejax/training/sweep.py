@@ -20,7 +20,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int
 
-from vaejax.data.source import Data, Sample, Source, Streamed, example, stored_labels
+from vaejax.data.source import Arrays, Data, Factors, Sample, Source, Streamed, example, stored_labels
 from vaejax.distributions.conditions import check_classes
 from vaejax.errors import InputError, check_sizes, choose, shortened
 from vaejax.method import Hyper, Method, Metrics, State, as_space
@@ -140,7 +140,14 @@ def fit(
         option, data, hyperparameter or seed), in which another process trains, or that can't be written.
     """
     check_sizes(steps=steps, batch_size=batch_size, chunk=chunk)
+    if steps is None or batch_size is None:
+        raise InputError("steps and batch_size have to be whole numbers, not None")
+    if not isinstance(source, Arrays | Factors | Streamed):
+        raise InputError(f"a source is what vaejax.data.load or vaejax.data.arrays gives, not {shortened(source)}")
+    if on_progress is not None and not callable(on_progress):
+        raise InputError(f"on_progress has to be a function, not {shortened(on_progress)}")
     check_pause(save_every)
+    steps, batch_size = int(steps), int(batch_size)
     rounding = choose(PRECISIONS, precision, "precision")
     one = example(source)
     reported = check_method(method, one)
@@ -174,6 +181,7 @@ def fit(
             table = runs.table()
             sweep = {"steps": steps, "batch_size": batch_size, "precision": precision, "source": source.name}
             sweep |= {"runs": sha256(table.to_csv().encode()), "segments": ends.size}
+            sweep |= {"window": source.window} if isinstance(source, Streamed) else {}
             sweep |= {"program": program(method, source, data, batch_size), "data": contents(source)}
             keeper = Keeper(folder, sweep, table, ledger, save_every)
             begun = keeper.load()
