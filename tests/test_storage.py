@@ -432,3 +432,51 @@ def test_in_another_thread_signals_are_left_alone(tmp_path, whole):
     thread.start()
     thread.join()
     same(found[0], whole)
+
+
+# --- more of the same kinds ------------------------------------------------------------------------------------------
+
+
+def test_another_window_is_another_sweep(tmp_path):
+    file = tmp_path / "x.npz"
+    np.savez(file, x=IMAGES, x_test=IMAGES[:5])
+    train(tmp_path / "run", source=load(f"npz:{file}", window=20))
+    with pytest.raises(InputError, match="window is 20 there, 25 here"):
+        train(tmp_path / "run", source=load(f"npz:{file}", window=25))
+
+
+def test_the_checkpoints_of_another_sweep_are_not_opened(finished, tmp_path):
+    path = copied(finished, tmp_path)
+    train(tmp_path / "other", runs=grid(METHOD.hyper, [5, 6], beta=[1, 4]))
+    shutil.rmtree(path / "checkpoints")
+    shutil.copytree(tmp_path / "other" / "checkpoints", path / "checkpoints")
+    with pytest.raises(InputError, match="holds checkpoints of another sweep"):
+        load_run(path)
+
+
+@pytest.mark.parametrize("other", [{"likelihood": "gaussian"}, {"method": "vae"}, {"network": "mlp_relu"}])
+def test_another_method_does_not_open_a_sweep(other, finished):
+    with pytest.raises(InputError, match="was trained with another method"):
+        load_run(finished, method=build(shape=SHAPE, **{**MODEL, **other}))
+    assert load_run(finished, method=METHOD).method == METHOD
+
+
+def test_overwriting_leaves_what_a_user_put_among_the_checkpoints(finished, tmp_path):
+    path = copied(finished, tmp_path)
+    block = next((path / "checkpoints").glob("*-*-*"))
+    mine = [block / "notes.txt", next(block.iterdir()) / "mine.txt"]
+    for file in mine:
+        file.write_text("precious")
+    claim(path, {**CONFIG, "steps": 7}, overwrite=True)
+    assert all(file.read_text() == "precious" for file in mine)
+    assert sum(file.is_file() for file in (path / "checkpoints").rglob("*")) == 2
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path, whole):
+    same(train(tmp_path, steps=np.int64(STEPS), batch_size=np.int32(8)), whole)
+
+
+@pytest.mark.parametrize("source", ["digits", IMAGES, None])
+def test_what_is_no_source_is_one_line(source):
+    with pytest.raises(InputError, match="a source is what vaejax"):
+        train(None, source=source)
