@@ -61,6 +61,7 @@ def close(name, found, allowed=0.02):
         assert value == pytest.approx(EXPECTED[name][key], abs=allowed), (name, key)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(SCALES)
 def test_the_scale_of_a_code_does_not_matter(scales):
@@ -193,6 +194,7 @@ def test_interventions_do_not_see_an_offset(name, way):
     assert score(cells * 1e-30) == pytest.approx(score(cells * 1e-12), abs=0.02)  # too small to be used
 
 
+@pytest.mark.slow
 def test_the_suite_agrees_with_the_metrics_on_shifted_and_scaled_codes():
     scale, shift = np.array([1e18, 1e-19, 1.0]), np.array([0, 0, 1e8])
     runs = [np.stack([z, z * scale + shift, z * 1e20, z * np.nan]) for z in (Z, Z_TEST, CELLS @ MIXING)]

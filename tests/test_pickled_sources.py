@@ -119,6 +119,7 @@ def test_what_is_pickled_gives_the_same(made, name, library):
     same(told(again), told(source))
 
 
+@pytest.mark.slow
 def test_spawned_processes_give_the_same(made):
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         for name, found in zip(made, pool.map(told, made.values()), strict=True):

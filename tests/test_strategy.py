@@ -226,6 +226,7 @@ def test_devices_that_share_a_batch_find_its_gradient(vmapped):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), split(keys), whole(keys))
 
 
+@pytest.mark.slow
 def test_everything_runs_without_jit():
     """`jax.disable_jit` is for looking at values: everything is computed one operation after another."""
     method, source = build("vae", (8, 8, 1), "mlp_tanh", latents=2, width=4), load("digits")
