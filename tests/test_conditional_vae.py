@@ -25,7 +25,7 @@ from vaejax import (
 )
 from vaejax.data import arrays, load
 from vaejax.distributions.basic import Bernoulli, FixedGaussian, Gaussian, StandardNormal
-from vaejax.distributions.conditions import Conditioned, Masked, check_classes, one_hot
+from vaejax.distributions.conditions import Conditioned, Given, check_classes, one_hot
 from vaejax.methods.conditional_vae import observed
 from vaejax.storage.folder import claim
 
@@ -127,7 +127,7 @@ def test_the_likelihood_counts_what_is_missing_by_hand(started, condition, known
     latents = method.encode(params, BATCH).sample(jax.random.key(0))
     assert latents.shape == (32, 3 + known)
     likelihood = method.decode(params, latents)
-    assert isinstance(likelihood, Masked) and isinstance(likelihood.base, Bernoulli)
+    assert isinstance(likelihood, Given) and isinstance(likelihood.base, Bernoulli)
     mask = observed(int(condition[-1]), SHAPE)
     x, p = np.asarray(BATCH.x, np.float64), 1 / (1 + np.exp(-np.asarray(likelihood.base.logits, np.float64)))
     nats = np.where(mask, 0.0, x * np.log(p) + (1 - x) * np.log(1 - p))
