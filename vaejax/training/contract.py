@@ -136,7 +136,7 @@ def _traced(method: Method, batch: Batch) -> tuple[str, ...]:
         why = " ".join(f"{type(error).__name__}: {error}".split())
         takes, gives = CONTRACT[at]
         raise InputError(
-            f"{at} fails when it is traced with one image of shape {batch.x.shape[1:]}: {shortened_text(why, 170)}; "
+            f"{at} fails when it is traced with examples of shape {batch.x.shape[1:]}: {shortened_text(why, 170)}; "
             f"it has to be ({takes}) -> {gives}"
         ) from error
     return names
