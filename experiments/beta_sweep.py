@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from experiments import checks, script
-from vaejax.analysis.answers import effect
+from vaejax.analysis.answers import trade_off
 from vaejax.data import is_rendered
 from vaejax.report.sweep import tidy
 
 LAPTOP_WIDTH = {"conv": 8, "conv_k2": 8, "mlp": 256}
 QUESTION = "What does β do to a variational autoencoder?"
-answer = functools.partial(effect, by="beta")
+answer = functools.partial(trade_off, by="beta")
 
 
 @dataclasses.dataclass(frozen=True)

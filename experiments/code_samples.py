@@ -17,7 +17,7 @@ from vaejax.apply import generate_codes
 from vaejax.data import code_grids, example
 from vaejax.method import Batch, Method, Params
 from vaejax.methods.code_prior import code_prior
-from vaejax.report.sweep import median_runs
+from vaejax.report.pictures import median_runs
 from vaejax.storage.run import Run
 from vaejax.training.runs import grid
 from vaejax.training.sweep import fit

@@ -11,34 +11,28 @@ For every run a folder RUN/figures/traversal_NUMBER with `traversal.gif` (all co
 
 import dataclasses
 import datetime
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import tyro
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float
 from matplotlib.figure import Figure as Drawing
 
 from experiments import checks, script
 from vaejax import plots
+from vaejax.apply.encode import Codes, encode, middle
 from vaejax.apply.label import LEAST, information, label_latents
 from vaejax.apply.traverse import LIMIT, PERCENTILES, data_values, prior_values, traverse
 from vaejax.data import Source, example
-from vaejax.data.dsprites import NAMES as DSPRITES
-from vaejax.data.source import Factors
-from vaejax.distributions.basic import Gaussian, StandardNormal
 from vaejax.errors import InputError, check_sizes, choose, one_line
-from vaejax.method import Method, Params
-from vaejax.metrics.measure import ACTIVE, BATCH, examples
-from vaejax.objectives import kl_per_latent
+from vaejax.metrics.measure import ACTIVE
 from vaejax.plots.codes import factor_curves, mutual_information_heatmap
 from vaejax.plots.traversals import traversal_gif, traversal_strip
 from vaejax.report import Block, Figure, Section, write
-from vaejax.report.sweep import median_runs
+from vaejax.report.pictures import median_runs
 from vaejax.storage.folder import attempt, record
 from vaejax.storage.run import Run, load_run
 
@@ -72,24 +66,6 @@ class Config:
     """numbers of the images to start from; the one in the middle of all factors, or the first, if not given"""
     out: Path | None = None
     """where the folders traversal_NUMBER are written; RUN/figures if not given"""
-
-
-class Codes(NamedTuple):
-    """What a run makes of N images.
-
-    Fields:
-      mean: of q(z | x).
-      kl: nats per image of every latent; None without a prior.
-      factors: ground-truth values, where the source has them and they vary.
-      names: of the factors.
-      order: latents, those of largest KL (or of largest variance, without a prior) first.
-    """
-
-    mean: Float[np.ndarray, "N D"]
-    kl: Float[np.ndarray, " D"] | None
-    factors: Int[np.ndarray, "N K"] | None
-    names: tuple[str, ...]
-    order: Int[np.ndarray, " D"]
 
 
 def main(config: Config) -> None:
@@ -211,59 +187,10 @@ def starts(source: Source, image: tuple[int, ...]) -> list[int]:
             raise InputError(f"there is no image {number} in {source.name}; it has images 0 to {source.size - 1}")
     if image:
         return list(image)
-    if isinstance(source, Factors):
-        whole = source.size == np.prod(source.sizes)  # else some combinations were removed
-        middle = np.ravel_multi_index([size // 2 for size in source.sizes], source.sizes) if whole else source.size // 2
-        return [int(middle)]
-    return [0]
-
-
-def encode(method: Method, source: Source, params: Params, images: int) -> Codes:
-    """Codes and factors of so many images of the source.
-
-    Raises:
-      InputError: codes that are not finite.
-    """
-    index = examples(source, images)
-    rows = -(-index.size // BATCH)
-    batches = jnp.asarray(np.resize(index, rows * BATCH).reshape(rows, BATCH))  # the last is filled up
-    found = jax.tree.map(np.asarray, _encode(method, source.at, params, source.data, batches))
-    found = {name: values.reshape(-1, values.shape[-1])[: index.size] for name, values in found.items()}
-    mean, factors, names = found["mean"], found.get("factors"), ()
-    if not np.isfinite(mean).all():
-        raise InputError(f"codes of this run are not finite: it {DIVERGED}")
-    kl = found["kl"].mean(axis=0) if "kl" in found else None
-    if factors is not None:
-        varying = (factors != factors[:1]).any(axis=0)
-        names = tuple(
-            name for name, varies in zip(factor_names(source, factors.shape[1]), varying, strict=True) if varies
-        )
-        factors = factors[:, varying] if varying.any() else None
-    return Codes(mean, kl, factors, names, np.argsort(-(mean.var(axis=0) if kl is None else kl), kind="stable"))
-
-
-@jax.default_matmul_precision("float32")
-@partial(jax.jit, static_argnames=("method", "at"))
-def _encode(method, at, params, data, batches) -> dict[str, Array]:
-    def of_batch(index: Int[Array, " B"]) -> dict[str, Array]:
-        batch = at(data, index)
-        posterior = method.encode(params, batch)
-        values = {"mean": posterior.mean}
-        if isinstance(posterior, Gaussian) and isinstance(method.prior(params, batch), StandardNormal):
-            values["kl"] = kl_per_latent(posterior)
-        return values if batch.factors is None else {**values, "factors": batch.factors}
-
-    return jax.lax.map(of_batch, batches)
+    return [middle(source)]
 
 
 _traverse = jax.default_matmul_precision("float32")(jax.jit(traverse, static_argnames="method"))
-
-
-def factor_names(source: Source, count: int) -> tuple[str, ...]:
-    """What the factors are called; by their numbers where the source doesn't say."""
-    if isinstance(source, Factors):
-        return source.names
-    return DSPRITES if source.name.startswith("dsprites:") else tuple(f"factor {k}" for k in range(count))
 
 
 def draw(run: Run, number: int, codes: Codes, source: Source, start: list[int], config: Config, folder: Path) -> str:

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from experiments.factor_traversal import encode, labels_of
+from experiments.factor_traversal import labels_of
 from vaejax.analysis.study import Setting, method_name
 from vaejax.apply import data_values, information, prior_values, traverse
+from vaejax.apply.encode import encode, middle
 from vaejax.data import Factors
 from vaejax.metrics.measure import ACTIVE
 from vaejax.plots import mutual_information_heatmaps, traversal_strip
@@ -52,8 +53,7 @@ def pictured(source: Factors, row: pd.Series, path: Path, kind: str) -> Block:
     setting = f"{setting_of(row)}, seed {row['seed']}"
     if not order:
         return Text(f"The {kind} run ({setting}) has no active unit to move.")
-    middle = int(np.ravel_multi_index([size // 2 for size in source.sizes], source.sizes))
-    z = run.method.encode(params, source.at(source.data, jnp.asarray([middle]))).mean[0]
+    z = run.method.encode(params, source.at(source.data, jnp.asarray([middle(source)]))).mean[0]
     spans = prior_values(9) if codes.kl is not None else data_values(codes.mean, 9)
     images = np.asarray(_traverse(run.method, params, z, jnp.asarray(spans)))[order]
     labels = labels_of(codes)

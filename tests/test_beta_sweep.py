@@ -13,7 +13,8 @@ import pytest
 
 from experiments import beta_sweep, script
 from vaejax import InputError, load_run
-from vaejax.report.sweep import median_runs, tidy, write_sweep
+from vaejax.report.pictures import median_runs
+from vaejax.report.sweep import tidy, write_sweep
 
 TINY = ["--source", "digits", "--network", "mlp", "--width", "32", "--latents", "3", "--learning-rate", "0.003"]
 RUN = [*TINY, "--betas", "0.1", "0.5", "2", "--seeds", "2", "--steps", "300"]

@@ -14,8 +14,10 @@ from PIL import Image
 from experiments import factor_traversal, script
 from tests.test_beta_sweep import launch as train
 from vaejax import InputError, apply, build, fit, grid, load_run
+from vaejax.apply.encode import factor_names
 from vaejax.apply.traverse import data_values, prior_values, traverse
 from vaejax.data import load
+from vaejax.data.source import examples
 from vaejax.method import Batch
 from vaejax.storage.folder import claim, write_table
 from vaejax.storage.run import Run
@@ -90,7 +92,7 @@ def test_codes_kl_and_factors_are_those_of_the_method(swept):
     run = load_run(swept)
     source, params = run.source("test"), run.params_of(2)
     found = factor_traversal.encode(run.method, source, params, 250)
-    batch = source.at(source.data, factor_traversal.examples(source, 250))
+    batch = source.at(source.data, examples(source, 250))
     posterior = run.method.encode(params, batch)
     np.testing.assert_allclose(found.mean, posterior.mean, atol=1e-5)
     np.testing.assert_allclose(found.kl, np.asarray(posterior.kl()).mean(axis=0), rtol=1e-4)
@@ -192,7 +194,7 @@ def test_a_traversal_starts_in_the_middle_of_what_there_is():
 
 def test_genuine_dsprites_without_all_combinations_have_named_factors(shared):
     source = load(f"dsprites:{shared}/dsprites/dsprites_downsampled.npz")
-    assert factor_traversal.factor_names(source, 5) == ("shape", "scale", "orientation", "x", "y")
+    assert factor_names(source, 5) == ("shape", "scale", "orientation", "x", "y")
     assert factor_traversal.factor_names(load("digits"), 2) == ("factor 0", "factor 1")
 
 

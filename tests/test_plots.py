@@ -98,8 +98,25 @@ def test_summary():
     for (beta, metric), row in rows.iterrows():
         values = sample(table, metric, beta)
         half_width = stats.t.ppf(0.975, 2) * stats.sem(values)
-        assert (row["mean"], row["half_width"]) == pytest.approx((values.mean(), half_width))
+        ends = values.mean() - half_width, values.mean() + half_width
+        low, high = ends if metric == "kl" else np.clip(ends, 0, 1)
+        assert (row["mean"], row["low"], row["high"]) == pytest.approx((values.mean(), low, high))
         assert (row["runs"], row["diverged"]) == (3, 0)
+
+
+def test_no_interval_leaves_the_bounds_of_its_measure():
+    rows = [
+        {"run": seed, "beta": 1.0, "seed": seed, "metric": metric, "value": value}
+        for metric, values in {
+            "mig": (0.0, 0.01, 0.2), "accuracy": (1.0, 0.99, 0.8), "active_units": (2.0, 2.0, 1.0),
+            "elbo": (-1.0, 0.0, 9.0), "kl_latent_0": (1.0, 1.0, 1.0), "kl_latent_1": (1.0, 1.0, 0.0),
+        }.items()
+        for seed, value in enumerate(values)
+    ]  # fmt: skip
+    found = tables.summary(pd.DataFrame(rows), metrics=("mig", "accuracy", "active_units", "elbo")).set_index("metric")
+    assert found.loc["mig", "low"] == 0 and found.loc["mig", "text"] == "0.07 [0.00, 0.35]"
+    assert found.loc["accuracy", "high"] == 1 and found.loc["active_units", "high"] == 2
+    assert found.loc["elbo", "low"] < -9
 
 
 def test_summary_leaves_out_what_diverged_and_says_so():
@@ -124,7 +141,7 @@ def test_a_metric_that_is_undefined_in_a_finished_run_is_no_divergence():
 def test_one_seed_has_no_interval():
     table = make_table(seeds=1, mig=False)
     rows = plots.summary(table)
-    assert rows["half_width"].isna().all() and not rows["text"].str.contains("±").any()
+    assert rows[["low", "high"]].isna().all(axis=None) and not rows["text"].str.contains("±").any()
     assert "mig" not in set(rows["metric"])
     for figure in (plots.curves(table), plots.rate_distortion(table), plots.kl_per_latent(table)):
         texts(figure)
@@ -138,9 +155,9 @@ def test_curves():
     line, band, dots = ax.lines[0], ax.collections[0], ax.collections[1]
     np.testing.assert_allclose(line.get_xydata(), np.stack([BETAS, expected["mean"]], axis=1))
     corners = band.get_paths()[0].vertices
-    for beta, mean, half_width in zip(BETAS, expected["mean"], expected["half_width"], strict=True):
+    for beta, low, high in zip(BETAS, expected["low"], expected["high"], strict=True):
         edge = corners[corners[:, 0] == beta, 1]
-        assert (edge.min(), edge.max()) == pytest.approx((mean - half_width, mean + half_width))
+        assert (edge.min(), edge.max()) == pytest.approx((low, high))
     assert len(dots.get_offsets()) == 14
     assert (ax.get_xscale(), ax.xaxis.get_transform().base) == ("log", 2)
     said = texts(figure)

@@ -16,6 +16,7 @@ from vaejax.errors import InputError
 from vaejax.metrics import mig
 from vaejax.plots import codes as figures
 from vaejax.plots.traversals import short, traversal_gif, traversal_strip
+from vaejax.report.pictures import in_order
 
 RNG = np.random.default_rng(0)
 FACTORS = np.stack([RNG.integers(0, size, 4000) for size in (3, 6, 16)], axis=1)
@@ -212,3 +213,23 @@ def test_errors_are_one_clear_line(call, message):
     with pytest.raises(InputError) as error:
         call()
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_latents_are_in_the_order_of_their_factors():
+    factor, share = np.array([1, -1, 0, 1, -1]), np.array([0.3, 0.02, 0.5, 0.6, 0.01])
+    order = in_order(factor, share, rank=np.array([4, 3, 0, 1, 2]))
+    assert order.tolist() == [2, 3, 0, 4, 1]
+
+
+def test_traversals_stand_side_by_side():
+    images = np.random.default_rng(0).random((2, 3, 4, 5, 6, 3))
+    labels = (["hue, 81 %", "size, 20 %", "–"], ["size, 90 %", "–", "–"])
+    figure = plots.traversals_beside({"β = 1": (images[0], labels[0]), "β = 16": (images[1], labels[1])})
+    said = [[text.get_text() for text in ax.texts] for ax in figure.axes]
+    assert said == [["β = 1", *labels[0]], ["β = 16", *labels[1]]]
+    first, second = (ax.get_position() for ax in figure.axes)
+    assert first.x1 < second.x0 and first.y0 == second.y0
+    with pytest.raises(InputError, match="2 labels for 3 latents"):
+        plots.traversals_beside({"a": (images[0], ["x", "y"])})
+    with pytest.raises(InputError, match="at least one model"):
+        plots.traversals_beside({})

@@ -18,7 +18,7 @@ import jax
 
 from vaejax.data import Arrays, Factors, Source, Streamed, example, load
 from vaejax.errors import InputError, check_sizes, choose, one_line, shortened
-from vaejax.method import Method, as_space
+from vaejax.method import Batch, Method, as_space
 from vaejax.methods import build
 from vaejax.metrics.measure import measure
 from vaejax.metrics.suite import LAPTOP, Sizes, check_names, check_suite_sizes, evaluate
@@ -48,7 +48,8 @@ class Experiment(NamedTuple):
       steps, batch_size, chunk, save_every, precision: as in `vaejax.fit`.
       common_random_numbers: whether the runs of a seed share weights, data and noise, as in `vaejax.grid`.
       images: how many images to measure on. metrics: disentanglement metrics that are measured beside what
-        `vaejax.measure` gives, as in `vaejax.metrics.evaluate`, of a source with factors; sizes: how many samples of.
+        `vaejax.measure` gives, as in `vaejax.metrics.evaluate`, of a source with factors (DCI and the FactorVAE score
+        if not given, and the codes are vectors; () for none); sizes: how many samples they take.
       question: of the page; made from the names if not given.
       command: how it was started, for the page; the call itself if not given.
       notes: what else `config.json` is to say.
@@ -70,7 +71,7 @@ class Experiment(NamedTuple):
     window: int | None = None
     test: Source | Streamed | None = None
     images: int = 10_000
-    metrics: tuple[Any, ...] | list[Any] = ()
+    metrics: tuple[Any, ...] | list[Any] | None = None
     sizes: Sizes = LAPTOP
     chunk: int | None = None
     save_every: float = 60.0
@@ -87,6 +88,7 @@ class Prepared(NamedTuple):
     Fields:
       train, test: the sources.
       method, runs, layout: what is trained, and where.
+      metrics: what is measured beside what `vaejax.measure` gives.
       config: what `config.json` says.
     """
 
@@ -95,6 +97,7 @@ class Prepared(NamedTuple):
     method: Method
     runs: Runs
     layout: Strategy
+    metrics: tuple[Any, ...]
     config: dict[str, Any]
 
 
@@ -106,6 +109,7 @@ class Event(NamedTuple):
     runs: int
 
 
+SEPARATION = ("dci", "factor_vae_score")  # beside MIG, which `measure` gives
 OF_SOURCE = ("data_dir", "size", "window")  # fields that go with a name
 OF_METHOD = ("network", "latents", "width", "likelihood", "options")
 
@@ -185,7 +189,8 @@ def prepared(experiment: Experiment) -> Prepared:
                 f"unknown hyperparameter {shortened(name)}: the method {model['method']!r} has no {name} to sweep; it "
                 f"has {', '.join(method.hyper._fields) or 'none'}"
             )
-    if experiment.metrics and not (isinstance(test, Factors) and math.prod(test.sizes) == test.size):
+    whole = isinstance(test, Factors) and math.prod(test.sizes) == test.size
+    if experiment.metrics and not whole:
         raise InputError(f"metrics are measured on all combinations of known factors, which {test.name} lacks")
     runs = grid(method.hyper, seeds, common_random_numbers=experiment.common_random_numbers, **axes)
     check_training(method, train, test, runs.count, experiment.batch_size, chunk=experiment.chunk)
@@ -197,10 +202,19 @@ def prepared(experiment: Experiment) -> Prepared:
     config |= {"seeds": seeds, "hyper": axes}
     unusual = {"common_random_numbers": True, "precision": "float32", "question": None}
     config |= {name: getattr(experiment, name) for name in unusual if getattr(experiment, name) != unusual[name]}
-    config |= {"metrics": list(map(str, experiment.metrics)), "sizes": experiment.sizes} if experiment.metrics else {}
+    metrics = experiment.metrics
+    if metrics is None:
+        metrics = SEPARATION if whole and has_vectors(method, example(test)) else ()
+    config |= {"metrics": list(map(str, metrics)), "sizes": experiment.sizes} if metrics else {}
     with one_line("notes have to be what JSON can hold"):
         config = json.loads(json.dumps({**config, **(experiment.notes or {})}, default=_plain))
-    return Prepared(train, test, method, runs, layout, config)
+    return Prepared(train, test, method, runs, layout, tuple(metrics), config)
+
+
+def has_vectors(method: Method, batch: Batch) -> bool:
+    """Whether the codes of an example are a vector, of which disentanglement is measured."""
+    params = jax.eval_shape(method.init, jax.random.key(0), batch)
+    return jax.eval_shape(lambda params, batch: method.encode(params, batch).mean, params, batch).ndim == 2
 
 
 def report(run: Run, path: str | os.PathLike[str] | None = None, **words: Any) -> Path:
@@ -263,7 +277,7 @@ def _check(experiment: Experiment) -> None:
     check_sizes(chunk=experiment.chunk)
     check_pause(experiment.save_every)
     choose(PRECISIONS, experiment.precision, "precision")
-    if not isinstance(experiment.metrics, tuple | list):
+    if not isinstance(experiment.metrics, tuple | list | None):
         raise InputError(
             f"metrics has to be a tuple of metrics, such as ('mig', 'dci'), not {shortened(experiment.metrics)}"
         )
@@ -283,14 +297,14 @@ def _check(experiment: Experiment) -> None:
 
 
 def _measured(experiment: Experiment, ready: Prepared, params: Any) -> "pd.DataFrame":
-    """What `measure` gives, and the metrics that were asked for, which replace those of the same name."""
+    """What `measure` gives, and further metrics, which replace those of the same name."""
     import pandas as pd
 
     test, chunk = ready.test, experiment.chunk
     results = measure(ready.method, test, params, images=experiment.images, chunk=chunk)
-    if not experiment.metrics or not isinstance(test, Factors):
+    if not ready.metrics or not isinstance(test, Factors):
         return results
-    key, chosen = jax.random.key(0), {"sizes": experiment.sizes, "metrics": experiment.metrics}
+    key, chosen = jax.random.key(0), {"sizes": experiment.sizes, "metrics": ready.metrics}
     found = evaluate(ready.method, test, params, key, **chosen, chunk=chunk)
     return pd.concat([results[~results["metric"].isin(found["metric"])], found], ignore_index=True)
 

@@ -60,17 +60,38 @@ def label_latents(
     Raises:
       InputError: as `information`, another number of names than of factors, or a threshold that is no number.
     """
-    check_number(active=active, least=least)
-    shares = information(codes, factors)
-    codes, factors = check_aligned("label_latents", codes, factors)
+    best, shares = carried(codes, factors, active=active, least=least)
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise InputError(f"names has to be a list of what the factors are called, not {shortened(names)}")
     names = list(names)
-    if len(names) != shares.shape[1]:
-        raise InputError(f"{len(names)} names for {shares.shape[1]} factors; give one for each")
+    count = np.shape(factors)[1]
+    if len(names) != count:
+        raise InputError(f"{len(names)} names for {count} factors; give one for each")
+    return [
+        f"z{j} → {names[k]} ({share:.2f})" if k >= 0 else f"z{j} –"
+        for j, (k, share) in enumerate(zip(best, shares, strict=True))
+    ]
+
+
+def carried(
+    codes: Float[np.ndarray, "N D"],
+    factors: Int[np.ndarray, "N K"],
+    *,
+    active: float = ACTIVE,
+    least: float = LEAST,
+) -> tuple[Int[np.ndarray, " D"], Float[np.ndarray, " D"]]:
+    """The factor that every latent carries most of, -1 if it carries none, and its share; see `label_latents`.
+
+    Raises:
+      InputError: as `information`, or a threshold that is no number.
+    """
+    check_number(active=active, least=least)
+    shares = information(codes, factors)
+    codes, factors = check_aligned("carried", codes, factors)
     clear = np.where(codes.astype(np.float64).var(axis=0)[:, None] > active, shares - _by_chance(codes, factors), 0.0)
     best = clear.argmax(axis=1)
-    return [f"z{j} → {names[k]} ({shares[j, k]:.2f})" if clear[j, k] > least else f"z{j} –" for j, k in enumerate(best)]
+    rows = np.arange(len(best))
+    return np.where(clear[rows, best] > least, best, -1), shares[rows, best]
 
 
 def _by_chance(codes: Float[np.ndarray, "N D"], factors: Int[np.ndarray, "N K"]) -> Float[np.ndarray, "D K"]:

@@ -6,7 +6,7 @@ from vaejax.plots.examples import examples
 from vaejax.plots.images import beside_nearest, image_grid
 from vaejax.plots.style import colours
 from vaejax.plots.sweep import curves, kl_per_latent, learning_curves, rate_distortion
-from vaejax.plots.traversals import traversal_gif, traversal_strip
+from vaejax.plots.traversals import traversal_gif, traversal_strip, traversals_beside
 
 __all__ = [
     "beside_nearest",
@@ -25,4 +25,5 @@ __all__ = [
     "summary_table",
     "traversal_gif",
     "traversal_strip",
+    "traversals_beside",
 ]

@@ -33,14 +33,14 @@ def image_grid(
     left = round(point * (1.1 * max(map(text_width, row_labels)) + 14)) if row_labels else 0
     top = round(point * (24 * bool(title) + (16 if column_labels else 0)))
     target = min(1.4 * GRID_DPI, (WIDTH * GRID_DPI - left) / cols - 4)
-    mosaic = _mosaic(images, max(1, int(target // width)), gap=4)
-    across = max(left + mosaic.shape[1], round(point * (text_width(title or "") * 1.4)))
-    down = top + mosaic.shape[0]
+    sheet = mosaic(images, max(1, int(target // width)), gap=4)
+    across = max(left + sheet.shape[1], round(point * (text_width(title or "") * 1.4)))
+    down = top + sheet.shape[0]
     figure = Figure(figsize=(across / GRID_DPI, down / GRID_DPI), dpi=GRID_DPI)
-    ax = figure.add_axes((left / across, 0, mosaic.shape[1] / across, mosaic.shape[0] / down))
-    ax.imshow(mosaic, interpolation="nearest", aspect="auto")
+    ax = figure.add_axes((left / across, 0, sheet.shape[1] / across, sheet.shape[0] / down))
+    ax.imshow(sheet, interpolation="nearest", aspect="auto")
     ax.set_axis_off()
-    step_y, step_x = (mosaic.shape[0] - 4) / rows, (mosaic.shape[1] - 4) / cols
+    step_y, step_x = (sheet.shape[0] - 4) / rows, (sheet.shape[1] - 4) / cols
     for row, text in enumerate(row_labels or ()):
         ax.text(-8 * point, 4 + (row + 0.5) * step_y, text, ha="right", va="center", fontsize=9, color=INK)
     for column, text in enumerate(column_labels or ()):
@@ -72,7 +72,7 @@ def beside_nearest(
     return image_grid(np.concatenate([generated[None], nearest.swapaxes(0, 1)]), rows, labels, title)
 
 
-def _mosaic(images: np.ndarray, scale: int, gap: int) -> UInt8[np.ndarray, "height width 3"]:
+def mosaic(images: np.ndarray, scale: int, gap: int) -> UInt8[np.ndarray, "height width 3"]:
     """All images side by side, each pixel `scale` wide, with light gaps between and around them."""
     images = np.round(255 * np.where(np.isfinite(images), np.clip(images, 0.0, 1.0), 0.6)).astype(np.uint8)
     images = np.broadcast_to(images, (*images.shape[:-1], 3)).repeat(scale, axis=2).repeat(scale, axis=3)

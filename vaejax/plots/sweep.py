@@ -48,7 +48,7 @@ from vaejax.plots.style import (
 
 
 def curves(table: pd.DataFrame, x: str = "beta", metrics: Sequence[str] | None = None) -> Figure:
-    """Each metric against a hyperparameter: mean line, 95 % t-interval over seeds as a band, each run as a dot.
+    """Each metric against a hyperparameter: mean line, 95 % interval over seeds as a band, each run as a dot.
 
     The axis is log2 for positive values that span a factor of 8 or more, evenly spaced if a value isn't positive. What
     has no order (or a single value) gets error bars in place of the line and its band.
@@ -60,14 +60,16 @@ def curves(table: pd.DataFrame, x: str = "beta", metrics: Sequence[str] | None =
     figure, panels = new_panels(len(metrics))
     for ax, metric in zip(panels, metrics, strict=True):
         rows, dots = stats[stats["metric"] == metric], runs[runs["metric"] == metric]
-        mean, half = rows["mean"].to_numpy(), rows["half_width"].to_numpy()
+        mean, low, high = (rows[column].to_numpy() for column in ("mean", "low", "high"))
         if scale == "log":
             ax.set_xscale("log", base=2)
         if len(values) > 1 and all(map(is_number, values)):
-            ax.fill_between(at, mean - half, mean + half, color=INK, alpha=0.10, linewidth=0)
+            ax.fill_between(at, low, high, color=INK, alpha=0.10, linewidth=0)
             ax.plot(at, mean, color=INK, linewidth=1.4)
         else:
-            ax.errorbar(at, mean, half, color=INK, fmt="_", markersize=16, elinewidth=7, ecolor=FAINT)
+            ax.errorbar(
+                at, mean, [mean - low, high - mean], color=INK, fmt="_", markersize=16, elinewidth=7, ecolor=FAINT
+            )
         ax.scatter([place[v] for v in dots[x]], dots["value"], s=17, c=[colour[v] for v in dots[x]], lw=0, zorder=3)
         dress(ax, title(metric), name(x))
         shown = values[:: -(-len(values) // 8)]

@@ -3,7 +3,7 @@
 # (what matplotlib declares is wider than what it returns)
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vaejax.errors import InputError
-from vaejax.plots.images import image_grid, text_width
-from vaejax.plots.style import FAINT, INK, QUIET
+from vaejax.plots.images import GRID_DPI, image_grid, mosaic, text_width
+from vaejax.plots.style import FAINT, INK, QUIET, WIDTH
 
 ACCENT = "#3b7ea1"
 DPI = 96  # of the animation: one of its pixels is one CSS pixel
@@ -43,6 +43,42 @@ def traversal_strip(
     ends = [f"{short(row[0])} to {short(row[-1])}" for row in values]
     joint = [", " if "\n" in label else "\n" for label in labels]
     return image_grid(images, [a + b + c for a, b, c in zip(labels, joint, ends, strict=True)])
+
+
+def traversals_beside(
+    strips: Mapping[str, tuple[Float[np.ndarray, "latents T H W C"], Sequence[str]]],
+) -> Figure:
+    """The traversals of several models side by side under their names, each with a label for every row.
+
+    Raises:
+      InputError: no model, or images and labels that don't fit.
+    """
+    if not strips:
+        raise InputError("there is nothing to show: give the traversals of at least one model")
+    point = GRID_DPI / 72
+    left = round(point * (1.1 * max(text_width(label) for _, labels in strips.values() for label in labels) + 14))
+    sheets = {}
+    for name, (images, labels) in strips.items():
+        images = np.asarray(images, np.float32)
+        _checked(images, labels, np.zeros(np.shape(images)[1:2]))
+        room = (WIDTH * GRID_DPI / len(strips) - left) / images.shape[1] - 4
+        sheets[name] = mosaic(images, max(1, int(room // images.shape[3])), gap=4)
+    top, between = round(20 * point), round(10 * point)
+    width = sum(left + sheet.shape[1] for sheet in sheets.values()) + between * (len(sheets) - 1)
+    height = top + max(sheet.shape[0] for sheet in sheets.values())
+    figure = Figure(figsize=(width / GRID_DPI, height / GRID_DPI), dpi=GRID_DPI)
+    at = 0
+    for (name, sheet), (_, labels) in zip(sheets.items(), strips.values(), strict=True):
+        high, wide = sheet.shape[:2]
+        ax = figure.add_axes(((at + left) / width, 1 - (top + high) / height, wide / width, high / height))
+        ax.imshow(sheet, interpolation="nearest", aspect="auto")
+        ax.set_axis_off()
+        ax.text(0, -6 * point, name, fontsize=10, weight="bold", color=INK)
+        for row, label in enumerate(labels):
+            place = 4 + (row + 0.5) * (high - 4) / len(labels)
+            ax.text(-8 * point, place, label, ha="right", va="center", fontsize=9, color=INK)
+        at += left + wide + between
+    return figure
 
 
 def traversal_gif(

@@ -68,6 +68,7 @@ class Section(NamedTuple):
     title: str
     blocks: Sequence[Block]
     lead: str = ""  # one sentence that says what is to be seen here
+    closed: bool = False  # whether it is opened by a click
 
 
 class _Numbers(NamedTuple):
@@ -87,22 +88,32 @@ def write(
     command: str,
     facts: Mapping[str, str],
     sections: Sequence[Section],
+    lead: Figure | None = None,
 ) -> Path:
     """Writes the page to `path`, whole or not at all; an existing page stays as it was until then.
 
     Raises:
       InputError: the page can't be written there, a block isn't one, or a picture isn't in a format that browsers show.
     """
-    text = page(title=title, question=question, answer=answer, command=command, facts=facts, sections=sections)
+    words = {"title": title, "question": question, "answer": answer, "command": command}
+    text = page(**words, facts=facts, sections=sections, lead=lead)
     write_text(Path(path), text)
     return Path(path)
 
 
 def page(
-    *, title: str, question: str, answer: str, command: str, facts: Mapping[str, str], sections: Sequence[Section]
+    *,
+    title: str,
+    question: str,
+    answer: str,
+    command: str,
+    facts: Mapping[str, str],
+    sections: Sequence[Section],
+    lead: Figure | None = None,
 ) -> str:
     """The whole page as HTML."""
     numbers = _Numbers(itertools.count(1), itertools.count(1), itertools.count(1))
+    first = "" if lead is None else _block(lead, numbers)
     links = "".join(f'<a href="#section-{i}">{_text(s.title)}</a>' for i, s in enumerate(sections, 1))
     body = "".join(_section(section, index, numbers) for index, section in enumerate(sections, 1))
     entries = "".join(f"<div><dt>{_text(key)}</dt><dd>{_text(value)}</dd></div>" for key, value in facts.items())
@@ -122,6 +133,7 @@ def page(
 <p class="kicker">{_text(title)}</p>
 <h1>{_text(question)}</h1>
 <div class="answer">{_paragraphs(answer)}</div>
+{first}
 {_code(command)}
 <dl class="facts">{entries}</dl>
 </header>
@@ -139,7 +151,11 @@ def page(
 def _section(section: Section, index: int, numbers: _Numbers) -> str:
     lead = f'<p class="lead">{_text(section.lead)}</p>' if section.lead else ""
     blocks = "\n".join(_block(block, numbers) for block in section.blocks)
-    return f'<section id="section-{index}">\n<h2>{_text(section.title)}</h2>\n{lead}\n{blocks}\n</section>\n'
+    heading = f"<h2>{_text(section.title)}</h2>"
+    inside = f"{heading}\n{lead}\n{blocks}"
+    if section.closed:
+        inside = f"<details>\n<summary>{heading}\n{lead}</summary>\n{blocks}\n</details>"
+    return f'<section id="section-{index}">\n{inside}\n</section>\n'
 
 
 def _block(block: Block, numbers: _Numbers) -> str:

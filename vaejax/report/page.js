@@ -45,14 +45,18 @@ for (const tabs of document.querySelectorAll(".tabs")) {
   select(0);
 }
 
-// A link to a figure in a closed tab opens the tab.
+// A link to a section opens it, one to a figure in a closed tab the tab.
 const reveal = () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const fold = target && (target.closest("details") || target.querySelector(":scope > details"));
+  if (fold) fold.open = true;
   for (let panel = target && target.closest(".panel.closed"); panel; panel = target.closest(".panel.closed"))
     document.getElementById(panel.id + "-tab").click();
   if (target) target.scrollIntoView();
 };
 addEventListener("hashchange", reveal);
+for (const link of document.querySelectorAll("nav a"))
+  link.addEventListener("click", () => { if (link.hash === location.hash) reveal(); });
 if (location.hash) reveal();
 
 // Enlarge a figure; a click or Escape closes it.

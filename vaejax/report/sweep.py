@@ -1,35 +1,29 @@
 """The page of a sweep over one hyperparameter, or over settings that have names, made from its folder alone."""
 
 import datetime
-import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pandas as pd
 from matplotlib import figure as mpl
 
 from vaejax import plots
+from vaejax.analysis import pairs
 from vaejax.analysis.answers import answered, asked
-from vaejax.analysis.tables import label, short, summary_table
-from vaejax.apply import generate, reconstruct, traverse
-from vaejax.data import Streamed
+from vaejax.analysis.tables import SEPARATION, finished, label, ordered, summary_table
 from vaejax.errors import InputError, choose
-from vaejax.method import Batch, Method, Params
-from vaejax.metrics.measure import examples
 from vaejax.report import Block, Figure, Section, Table, Tabs, media, write
 from vaejax.report.facts import facts as facts_of
+from vaejax.report.pictures import matrix, median_runs, pictures, traversal
 from vaejax.storage.folder import attempt, record, sha256
 from vaejax.storage.run import Run
 
-MEASURES = ("accuracy", "elbo", "reconstruction", "kl", "active_units", "squared_error", "mig")
-PICTURES = 10  # images a row
+MEASURES = ("accuracy", "elbo", "reconstruction", "kl", "active_units", "squared_error", *SEPARATION)
+LEAD = ("accuracy", "mig", "dci_disentanglement", "reconstruction", "kl", "elbo")  # the first three that there are
 CURVES = 9  # losses drawn, at most
-RANGE = np.linspace(-2, 2, 9)  # of a traversal, in standard deviations of the prior
+INTERVAL = "Line: mean over seeds; band: its 95 % t-interval, cut where a measure ends; dots: runs."
+CARRIES = "A row says which factor the latent carries most of, and how much of its entropy; – where it carries none."
 
 
 def tidy(run: Run, by: str) -> pd.DataFrame:
@@ -102,18 +96,6 @@ def glance(run: Run) -> str:
     return f"{means(by, run).to_html(index=False, border=0)}{figure}"
 
 
-def median_runs(table: pd.DataFrame, by: str) -> dict[Any, int]:
-    """For every value of `by`, the run whose ELBO is nearest the median over seeds; none where all diverged.
-
-    Without an ELBO it is the reconstruction term.
-    """
-    metric = "elbo" if "elbo" in set(table["metric"]) else "reconstruction"
-    elbo = table[(table["metric"] == metric) & np.isfinite(table["value"])]
-    distance = (elbo["value"] - elbo.groupby(by)["value"].transform("median")).abs()
-    nearest = elbo.assign(distance=distance).sort_values(["distance", "seed"]).groupby(by)["run"].first()
-    return dict(zip(nearest.index.tolist(), nearest.tolist(), strict=True))
-
-
 def write_sweep(
     run: Run,
     by: str,
@@ -126,8 +108,11 @@ def write_sweep(
 ) -> Path:
     """Writes the page of a measured sweep over `by`, and returns its path.
 
+    The answer and one figure come first; all else opens on demand. One setting alone has a table and pictures, and no
+    curves of single dots.
+
     Args:
-      more: further figures of what it looks like, with captions, by the names of their files.
+      more: further figures of what it looks like, with captions, by the names of their files; they come first there.
       path: of the page; `report.html` in the run's folder if not given, with the figures as files in `figures/`.
 
     Raises:
@@ -142,31 +127,60 @@ def write_sweep(
                 "this run was trained in memory, without a folder; say where to write its page: report(path)"
             )
         page_path, folder = run.path / "report.html", run.path / "figures"
-    table = tidy(run, by)
-    history = run.history.merge(run.table[["run", by, "seed"]], on="run")
+    table, more = tidy(run, by), more or {}
     chosen = median_runs(table, by)
+    drawings = measures(table, by) | trained(run, table, by)
+    drawings |= pictures(run, by, chosen, pair(table, by)) | {name: drawing for name, (drawing, _) in more.items()}
+    if folder is not None:
+        attempt(folder, lambda: _save(folder, drawings))
+    found = sections(drawings, table, by, chosen, [Figure(*each) for each in more.values()])
+    return write(
+        page_path,
+        title=f"{run.config['model']['method']} on {run.config['source']['name']}",
+        question=question,
+        answer=answer,
+        command=run.config["command"],
+        facts={**facts, "Date": datetime.date.today().isoformat()},
+        lead=lead(drawings),
+        sections=found,
+    )
+
+
+def measures(table: pd.DataFrame, by: str) -> dict[str, mpl.Figure]:
+    """What changes from one setting to another; nothing of a single one, which a table tells."""
     measured = set(table["metric"])
-    losses = [column for column in run.history.columns if column not in ("run", "step")]
+    if table[by].nunique() < 2:
+        return {}
     drawings = {"metrics": plots.curves(table, by, present(table))}
+    first = [name for name in LEAD if name in measured]
+    drawings["trade_off"] = plots.curves(table, by, first[:3])
     if "kl" in measured:
         drawings["rate_distortion"] = plots.rate_distortion(table, by)
     if "kl_latent_0" in measured:
         drawings["kl_per_latent"] = plots.kl_per_latent(table, by)
-    drawings["learning_curves"] = plots.learning_curves(history, by, losses[:CURVES])
-    drawings |= pictures(run, table, by, chosen)
-    more = more or {}
-    drawings |= {name: drawing for name, (drawing, _) in more.items()}
-    if folder is not None:
-        attempt(folder, lambda: _save(folder, drawings))
-    page = {
-        "title": f"{run.config['model']['method']} on {run.config['source']['name']}",
-        "question": question,
-        "answer": answer,
-        "command": run.config["command"],
-        "facts": {**facts, "Date": datetime.date.today().isoformat()},
-        "sections": sections(drawings, table, by, chosen, [Figure(*pair) for pair in more.values()]),
-    }
-    return write(page_path, **page)
+    return drawings
+
+
+def trained(run: Run, table: pd.DataFrame, by: str) -> dict[str, mpl.Figure]:
+    """The losses over the steps."""
+    history = run.history.merge(run.table[["run", by, "seed"]], on="run")
+    losses = [column for column in run.history.columns if column not in ("run", "step")]
+    return {"learning_curves": plots.learning_curves(history, by, losses[:CURVES])}
+
+
+def pair(table: pd.DataFrame, by: str) -> tuple[Any, ...]:
+    """The two settings that are shown side by side: what all are compared with, and the one that is best by MIG."""
+    settings = ordered(finished(table)[by])
+    first = pairs.reference(settings) if settings else None
+    found = pairs.best(table, by, "mig", first)
+    return () if found is None else (first, found.setting)
+
+
+def lead(drawings: Mapping[str, mpl.Figure]) -> Figure:
+    """The figure that comes with the answer."""
+    if "trade_off" in drawings:
+        return Figure(drawings["trade_off"], INTERVAL)
+    return Figure(drawings["reconstructions"], "Examples that were measured on, and what is made of them.")
 
 
 def _save(folder: Path, drawings: Mapping[str, mpl.Figure]) -> None:
@@ -174,57 +188,6 @@ def _save(folder: Path, drawings: Mapping[str, mpl.Figure]) -> None:
     for name, drawing in drawings.items():
         drawing.savefig(folder / f"{name}.png", dpi=160)
         record(folder / f"{name}.png")
-
-
-def pictures(run: Run, table: pd.DataFrame, by: str, chosen: Mapping[Any, int]) -> dict[str, mpl.Figure]:
-    """Reconstructions, and what the method has of samples from the prior and traversals, for every chosen run.
-
-    Traversals are drawn of codes that are vectors.
-    """
-    source = run.source("test")
-    index = np.random.default_rng(0).permutation(examples(source, 1000))
-    if isinstance(source, Streamed):
-        source, index = source.take(np.sort(index)), np.argsort(np.argsort(index))
-    index = jnp.asarray(index)
-    batch = source.at(source.data, index[:PICTURES])
-    several = source.at(source.data, index)
-    originals = batch.x
-    remade, dreamt, drawings = [originals], [], {}
-    for value, number in chosen.items():
-        params = run.params_of(number)
-        remade.append(_reconstruct(run.method, params, batch))
-        if run.method.prior is not None:
-            dreamt.append(_generate(run.method, params, jax.random.key(0), batch))
-        codes = _encode(run.method, params, several)
-        if codes.ndim == 2:
-            kl = table[(table["run"] == number) & table["metric"].str.startswith("kl_latent_")]["value"].to_numpy()
-            spread = np.asarray(codes).std(axis=0)
-            order = (kl if kl.size else spread).argsort()[::-1][:PICTURES]
-            moves = RANGE if run.method.prior is not None else RANGE * spread[:, None]
-            moved = _traverse(run.method, params, codes[0], jnp.asarray(moves, codes.dtype), jnp.asarray(order))
-            rows = [f"z{j}  {kl[j]:.2f} nats" if kl.size else f"z{j}" for j in order]
-            drawings[traversal(value)] = plots.examples(moved, rows, [f"{step:g}" for step in RANGE])
-    labels = [plots.label(by, value) for value in chosen]
-    drawings["reconstructions"] = plots.examples(np.stack(remade), ["original", *labels])
-    if dreamt:
-        drawings["samples"] = plots.examples(np.stack(dreamt), labels)
-    return drawings
-
-
-def traversal(value: Any) -> str:
-    """What the file of a setting's traversals is called."""
-    slug = re.sub(r"[^\w.]+", "_", short(value)).strip("_")
-    return f"traversals_{slug}"
-
-
-_reconstruct = jax.jit(reconstruct, static_argnames="method")
-_generate = jax.jit(generate, static_argnames="method")
-_traverse = jax.jit(traverse, static_argnames="method")
-
-
-@partial(jax.jit, static_argnames="method")
-def _encode(method: Method, params: Params, batch: Batch) -> jax.Array:
-    return method.encode(params, batch).mean
 
 
 def sections(
@@ -235,42 +198,66 @@ def sections(
     more: Sequence[Block] = (),
 ) -> list[Section]:
     """The page's sections, in the order of the question."""
-    seeds = dict(zip(table["run"], table["seed"], strict=True))
-    tabs: dict[str, Block] = {
-        plots.label(by, value): Figure(
-            drawings[traversal(value)],
-            f"One code moves from -2 to 2, the others stay (seed {seeds[number]}); codes without a prior move "
-            "by as many of their standard deviations. Those of largest KL, or that vary most, come first.",
-        )
-        for value, number in chosen.items()
-        if traversal(value) in drawings
-    }
-    judged = "ELBO" if "elbo" in set(table["metric"]) else "reconstruction term"
-    seed_note = f"For every value, the seed whose {judged} is nearest the median."
-    remade = f"Images that were measured on, and what is made of them. {seed_note}"
-    if "accuracy" in set(table["metric"]):
-        remade += " A classifier's decoders stay as pre-training left them, and need not fit its codes."
-    blocks: list[Block] = [Figure(drawings["reconstructions"], remade)]
-    if tabs:
-        blocks.append(Tabs(tabs))
-    if "samples" in drawings:
-        blocks.append(Figure(drawings["samples"], f"Expected images of codes from the method's own prior. {seed_note}"))
-    blocks += more
-    interval = "Line: mean over seeds; band: 95 % t-interval; dots: runs."
-    measures: list[Block] = [Figure(drawings["metrics"], interval)]
+    found = [Section("What it looks like", _looks(drawings, table, by, chosen, more), closed=True)]
+    told: list[Block] = [Figure(drawings["metrics"], INTERVAL)] if "metrics" in drawings else []
     if "rate_distortion" in drawings:
         dots = "Small dots: runs; large dots: means. The ELBO is equal along each faint line."
-        measures.append(Figure(drawings["rate_distortion"], dots))
-    measures.append(Table(plots.summary_table(table, by, present(table)), "Mean and 95 % t-interval over seeds."))
-    measured_on = "Measured on the test split; sprites and dSprites have none and are measured on draws of all images."
-    found = [Section("What changes", measures, measured_on)]
+        told.append(Figure(drawings["rate_distortion"], dots))
+    means = "Mean over seeds and its 95 % t-interval, cut where a measure ends."
+    told.append(Table(plots.summary_table(table, by, present(table)), means))
+    measured_on = (
+        "Measured on the test split; sources that are drawn have none and are measured on draws of all images."
+    )
+    several = table[by].nunique() > 1
+    found.insert(
+        several, Section("What changes" if several else "What was measured", told, measured_on, closed=several)
+    )
     if "kl_per_latent" in drawings:
         caption = "KL of every code, sorted within its run, then averaged over seeds."
-        lead = "A code whose KL is near zero says nothing about the image."
-        found.append(Section("Where the information is", [Figure(drawings["kl_per_latent"], caption)], lead))
-    found.append(Section("What it looks like", blocks))
-    found.append(Section("Training", [Figure(drawings["learning_curves"], interval)]))
+        says = "A code whose KL is near zero says nothing about the image."
+        found.append(
+            Section("Where the information is", [Figure(drawings["kl_per_latent"], caption)], says, closed=True)
+        )
+    losses = "Line: mean over seeds; faint: runs."
+    found.append(Section("Training", [Figure(drawings["learning_curves"], losses)], closed=True))
     return found
+
+
+def _looks(
+    drawings: Mapping[str, mpl.Figure], table: pd.DataFrame, by: str, chosen: Mapping[Any, int], more: Sequence[Block]
+) -> list[Block]:
+    """Pictures and their captions."""
+    seeds = dict(zip(table["run"], table["seed"], strict=True))
+    judged = "ELBO" if "elbo" in set(table["metric"]) else "reconstruction term"
+    note = f"Of every setting, the seed whose {judged} is nearest the median."
+    remade = f"Examples that were measured on, and what is made of them. {note}"
+    if "accuracy" in set(table["metric"]):
+        remade += " A classifier's decoders stay as pre-training left them, and need not fit its codes."
+    blocks: list[Block] = [*more]
+    if "latents" in drawings:
+        beside = "One latent moves from -2 to 2 in each row, the others stay; rows in the order of the factors."
+        blocks.append(Figure(drawings["latents"], f"{beside} {CARRIES} {note}"))
+    blocks.append(Figure(drawings["reconstructions"], remade))
+    tabs: dict[str, Block | Sequence[Block]] = {}
+    for value, number in chosen.items():
+        if traversal(value) not in drawings:
+            continue
+        known = matrix(value) in drawings
+        which = f"Rows in the order of the factors. {CARRIES}" if known else "Those of largest KL, or variance, first."
+        rows = "One latent moves from -2 to 2, the others stay; without a prior by as many standard deviations of it."
+        tabs[plots.label(by, value)] = [Figure(drawings[traversal(value)], f"{rows} {which} Seed {seeds[number]}.")]
+        if known:
+            shares = "What each of these latents tells of each factor; framed: the most that any tells."
+            tabs[plots.label(by, value)] = [*tabs[plots.label(by, value)], Figure(drawings[matrix(value)], shares)]
+    blocks += [Tabs(tabs)] if tabs else []
+    if "samples" in drawings:
+        uniform = "Expected examples of codes from the method's own prior."
+        if more and any(name.startswith("code_prior") for name in drawings):
+            uniform = (
+                "Codes drawn uniformly and independently: no prior has been trained for these, unlike those above."
+            )
+        blocks.append(Figure(drawings["samples"], f"{uniform} {note}"))
+    return blocks
 
 
 def present(table: pd.DataFrame) -> list[str]:
