@@ -83,6 +83,15 @@ class Decoder(nn.Module):
         return (nn.Dense(int(np.prod(self.shape)))(z).reshape(-1, *self.shape),) * parameters
 
 
+class Sampled(NamedTuple):
+    """A posterior that doesn't say that it has no density."""
+
+    mean: Any
+
+    def sample(self, key):
+        return self.mean
+
+
 class Alone(nn.Module):
     """It doesn't take the number of arrays."""
 
@@ -302,6 +311,20 @@ CONTRACT = [
     ("decode-arguments", changed(decode=lambda p: p), "decode has to be called as decode(params, latents, batch)"),
     ("prior-text", changed(prior="gaussian"), "prior has to be a function"),
     ("prior-distribution", changed(prior=Gaussian(0, 1)), "prior has to be a function"),
+    ("encode-density", changed(encode=lambda p, b: Sampled(mixed(p, b)[:, 0])), "or say has_density = False"),
+    ("generate-array", changed(generate=jnp.zeros(3)), "generate has to be a function"),
+    ("generate-arguments", changed(generate=lambda p: p), "generate has to be called as generate(params, key, batch)"),
+    ("generate-shape", changed(generate=lambda p, k, b: b.x[0]), "generate has to give new examples"),
+    ("generate-fails", changed(generate=lambda p, k, b: b.x.undefined), "generate fails when it is traced"),
+    ("classify-text", changed(classify="label"), "classify has to be a function"),
+    (
+        "classify-number",
+        changed(classify=lambda p, b: 1.0),
+        "give log p(class | x), floats [B, classes]",
+    ),
+    ("classify-other", changed(classify=lambda p, b: jnp.zeros((2, 4)), classes=3), "here [2, 3], not float32[2, 4]"),
+    ("codebook-shape", changed(codebook=lambda p: jnp.zeros(3)), "codebook has to give the vectors of all codes"),
+    ("codebook-alone", changed(codebook=lambda p: jnp.zeros((8, 3))), "without indices"),
     ("prior-array", changed(prior=lambda p, b: b.x), "without sample"),
     ("optimizer-optax", changed(optimizer=optax.adam(1e-3)), "optimizer has to be a function, (hyper) ->"),
     ("optimizer-text", changed(optimizer="adam"), "optimizer has to be a function"),

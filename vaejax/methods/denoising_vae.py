@@ -72,14 +72,14 @@ def denoising_vae(
         if samples == 1:
             z = posterior.sample(key)
             distortion = reconstruction(base.decode(params, z, batch), batch.x)
-            terms = Terms(posterior, z, distortion, rate(posterior, prior, z).sum(axis=-1))
+            terms = Terms(posterior, z, distortion, rate(posterior, prior, z))
             loss = (terms.distortion + terms.rate).mean()
             return loss, terms.metrics(loss)
         z = jax.vmap(posterior.sample)(jax.random.split(key, samples))  # [K, B, latents]
         distortion = distortions(base, params, z, batch)
         nats = jax.vmap(lambda z: total_log_prob(posterior, z) - total_log_prob(prior, z))(z)
         loss = -iwae_bound(-distortion - nats).mean()
-        kl = rate(posterior, prior, z[0]).sum(axis=-1).mean()
+        kl = rate(posterior, prior, z[0]).mean()
         return loss, {"loss": loss, "reconstruction": distortion.mean(), "kl": kl}
 
     return base._replace(hyper=Hyper(), loss=loss)

@@ -100,16 +100,20 @@ def fsq_vae(
         metrics = {"loss": loss, "reconstruction": loss, "perplexity": spread}
         return loss + 0.5 * optax.tree.norm(away, squared=True), metrics
 
+    def codebook(params):
+        del params
+        return jnp.asarray(scalar_codebook(levels))
+
     def prior(params, batch):
         like: Any = jax.eval_shape(encode, params, batch)
-        return UniformCodes.on(jnp.asarray(scalar_codebook(levels)), like.mean.shape)
+        return UniformCodes.on(codebook(params), like.mean.shape)
 
     def optimizer(hyper):
         return optax.multi_transform(
             {"autoencoder": optax.adam(hyper.learning_rate, eps=EPSILON), "scale": optax.sgd(1 - hyper.decay)}, GROUPS
         )
 
-    return Method(Hyper(), init, loss, encode, base.decode, optimizer, prior)
+    return Method(Hyper(), init, loss, encode, base.decode, optimizer, prior, codebook=codebook)
 
 
 def statistics(z: Float[Array, "*places D"]) -> dict[str, Float[Array, " D"]]:

@@ -69,6 +69,7 @@ class TopDownGaussian:
     count: int
     parameters: int
     activations: tuple[Float[Array, "B side side W"], ...] | None = None
+    has_density = True
 
     @property
     def mean(self) -> Float[Array, "B total"]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
@@ -27,6 +27,7 @@ from vaejax.methods.parts.encoder_decoder import encoder_decoder
 from vaejax.methods.parts.schedules import stage
 from vaejax.methods.parts.stacked import layer_groups, layer_loss, optimizer_in_stages, stack_of
 from vaejax.networks.mlp import ACTIVATIONS, GLOROT
+from vaejax.objectives import labelled
 
 
 class Hyper(NamedTuple):
@@ -67,6 +68,9 @@ def stacked_classifier(encoder: Network, decoder: Network, likelihood: Family = 
     def encode(params: Params, batch: Batch) -> Delta:
         return Delta(ACTIVATIONS[stack.activation](base.encode(params, batch).mean))
 
+    def classify(params: Params, batch: Batch) -> Float[Array, "B classes"]:
+        return log_probabilities(params["classifier"], encode(params, batch).mean)
+
     def loss(params, hyper, batch, key, step):
         if batch.label is None:
             raise InputError("stacked_classifier learns from labels, and the source has none; take one with labels")
@@ -75,7 +79,7 @@ def stacked_classifier(encoder: Network, decoder: Network, likelihood: Family = 
             return layer_loss(stack, params, k, batch.x, hyper.level, key), jnp.zeros(())
 
         def joined(params):
-            return labelled(log_probabilities(params["classifier"], encode(params, batch).mean), batch.label)
+            return labelled(classify(params, batch), batch.label)
 
         now = stage(step, hyper.pretrain_steps, last)
         loss, accuracy = jax.lax.switch(now, [*(partial(alone, k) for k in range(last)), joined], params)
@@ -91,21 +95,11 @@ def stacked_classifier(encoder: Network, decoder: Network, likelihood: Family = 
             lambda now: jnp.where(now == last, hyper.learning_rate, hyper.pretrain_learning_rate),
         )
 
-    return Method(Hyper(), init, loss, encode, base.decode, optimizer, classes=classes, unlabelled=True)
+    return Method(
+        Hyper(), init, loss, encode, base.decode, optimizer, classes=classes, unlabelled=True, classify=classify
+    )
 
 
 def log_probabilities(layer: dict[str, Any], h: Float[Array, "B n"]) -> Float[Array, "B classes"]:
     """log softmax(W h + b), in nats; `layer` is {"kernel": W, "bias": b}."""
     return jax.nn.log_softmax(h @ layer["kernel"] + layer["bias"][None])
-
-
-def labelled(log_p: Float[Array, "B classes"], label: Int[Array, " B"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Means over the images with a label, 0 if there is none: cross-entropy in nats, and share of right answers.
-
-    A label that is no class makes the cross-entropy NaN.
-    """
-    known = label >= 0
-    count = jnp.maximum(known.sum(), 1)
-    nats = -jnp.take_along_axis(log_p, jnp.where(known, label, 0)[:, None], axis=-1)[:, 0]
-    right = (log_p.argmax(axis=-1) == label) & known
-    return jnp.where(known, nats, 0.0).sum() / count, right.sum() / count

@@ -97,6 +97,9 @@ def vq_vae(
 
     def prior(params, batch):
         like: Any = jax.eval_shape(encode, params, batch)
-        return UniformCodes.on(book.codes(params["codebook"]), like.mean.shape)
+        return UniformCodes.on(codebook_of(params), like.mean.shape)
 
-    return Method(book.hyper, init, loss, encode, base.decode, optimizer, prior)
+    def codebook_of(params):
+        return book.codes(params["codebook"])
+
+    return Method(book.hyper, init, loss, encode, base.decode, optimizer, prior, codebook=codebook_of)

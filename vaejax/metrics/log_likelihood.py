@@ -18,8 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from vaejax.distributions.basic import Delta
-from vaejax.distributions.conditions import unconditioned
+from vaejax.distributions.declared import has_density
 from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Params
 from vaejax.metrics.checks import check_counts
@@ -101,8 +100,7 @@ def _estimator(method: Method, params: Params, source: Images, samples: int, chu
     """
     check_counts(samples=samples, chunk=chunk)
     check_prior("log_likelihood", method)
-    posterior = unconditioned(jax.eval_shape(method.encode, params, like(source)))
-    if isinstance(posterior, Delta) or not hasattr(posterior, "log_prob"):
+    if not has_density(jax.eval_shape(method.encode, params, like(source))):
         raise InputError(
             "log_likelihood draws codes from a posterior with a density, which this method's encoder doesn't give; "
             "annealed_importance_sampling needs none"

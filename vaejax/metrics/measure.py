@@ -15,13 +15,12 @@ from jaxtyping import Array, Float, Int
 
 from vaejax.data.source import Factors, Source, Streamed, example, examples, stored_labels
 from vaejax.distributions.conditions import check_classes, unconditioned
-from vaejax.distributions.priors import has_density
+from vaejax.distributions.declared import has_density
 from vaejax.errors import check_sizes
 from vaejax.method import Method, Params
-from vaejax.methods.stacked_classifier import labelled, log_probabilities
 from vaejax.metrics.checks import check_counts, check_source
 from vaejax.metrics.mig import mutual_information_gap
-from vaejax.objectives import rate, reconstruction, squared_error
+from vaejax.objectives import labelled, rate, rate_per_latent, reconstruction, squared_error
 from vaejax.training.params import check_params
 from vaejax.training.strategy import in_groups, over_runs, place, plan
 
@@ -99,15 +98,14 @@ def _measure(method, at, count, size, mesh, params, shared) -> dict[str, Float[A
                 "squared_error": squared_error(method.decode(params, posterior.mean, batch), batch.x, batch.mask),
                 "mean": unconditioned(posterior).mean,
             }
-            if "classifier" in params and batch.label is not None:
-                log_p = log_probabilities(params["classifier"], posterior.mean)
-                values |= {"log_p": log_p, "label": batch.label}
+            if method.classify is not None and batch.label is not None:
+                values |= {"log_p": method.classify(params, batch), "label": batch.label}
             prior = None if method.prior is None else method.prior(params, batch)
             if prior is not None and has_density(posterior) and has_density(prior):
-                nats = rate(posterior, prior, z)
-                values["kl"] = nats.sum(axis=-1)
-                if nats.shape == values["mean"].shape:
-                    values["kl_latent"] = nats
+                values["kl"] = rate(posterior, prior, z)
+                per_latent = rate_per_latent(posterior, prior)
+                if per_latent is not None:
+                    values["kl_latent"] = per_latent.reshape(len(per_latent), -1)
             return values if size is None else {**values, "factors": batch.factors}
 
         per_batch = jax.lax.map(of_batch, (jnp.arange(len(batches)), batches))

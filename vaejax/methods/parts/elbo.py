@@ -39,7 +39,7 @@ def elbo_terms(model: EncoderDecoder | Method, params: Params, batch: Batch, key
     posterior: Any = model.encode(params, batch)
     z = posterior.sample(key)
     assert model.prior is not None
-    nats = rate(posterior, model.prior(params, batch), z).sum(axis=-1)
+    nats = rate(posterior, model.prior(params, batch), z)
     return Terms(posterior, z, reconstruction(model.decode(params, z, batch), batch.x), nats)
 
 
