@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from vaejax.distributions import (
     LogisticMixture,
     PixelLevels,
 )
+from vaejax.hyper import Range
 from vaejax.methods.parts.constructor import options_of
 from vaejax.networks import network
 from vaejax.training.contract import check_method, check_runs
@@ -83,6 +84,12 @@ class Decoder(nn.Module):
         return (nn.Dense(int(np.prod(self.shape)))(z).reshape(-1, *self.shape),) * parameters
 
 
+class Ranged(NamedTuple):
+    log_scale: float = -1.0
+    scale: Annotated[float, Range(0.5, 2)] = 1.0
+    steps: Annotated[float, Range(2)] = 10.0
+
+
 class Sampled(NamedTuple):
     """A posterior that doesn't say that it has no density."""
 
@@ -121,6 +128,12 @@ def built(method="vae", shape=SHAPE, network="mlp", **options):
 
 def runs(*arguments, **axes):
     return lambda: grid(*(arguments or (HYPER, 2)), **axes)
+
+
+def of(method, network="mlp", corruption=None, **axes):
+    """Runs of a method by name."""
+    structure = {} if corruption is None else {"corruption": corruption}
+    return lambda: grid(build(method, SHAPE, network, **structure).hyper, 2, **axes)
 
 
 def mixed(params, batch):
@@ -221,6 +234,40 @@ GRID = [
     ("beta-int-huge", runs(beta=10**400), "at most 3.4e+38"),
     ("beta-tiny", runs(beta=1e-50), "which float32 takes for 0"),
     ("beta-negative", runs(beta=-1), "not negative, not -1"),
+    ("beta-less-than-tiny", runs(beta=-1e-50), "not negative"),
+    (
+        "level-above",
+        runs(build("denoising_autoencoder", SHAPE, "mlp").hyper, 2, level=1.5),
+        "a number from 0 to 1, not 1.5",
+    ),
+    (
+        "level-below",
+        of("stacked_autoencoder", "mlp_relu", level=[0.5, -0.1]),
+        "a number from 0 to 1, not [",
+    ),
+    (
+        "level-of-noise",
+        of("denoising_vae", corruption="gaussian", level=-1),
+        "not negative",
+    ),
+    (
+        "decay-above",
+        of("vq_vae", "residual", decay=1.01),
+        "decay has to be a number from 0 to 1, not 1.01",
+    ),
+    (
+        "rho-above",
+        of("kl_sparse_autoencoder", rho=2),
+        "rho has to be a number from 0 to 1",
+    ),
+    ("own-below", runs(Ranged(), 2, scale=0), "scale has to be a number from 0.5 to 2, not 0"),
+    ("own-least", runs(Ranged(), 2, steps=1), "steps has to be a finite number that is at least 2, not 1"),
+    ("own-any", runs(Ranged(), 2, log_scale=-np.inf), "log_scale has to be a finite number, not -inf"),
+    ("own-huge", runs(Ranged(), 2, log_scale=-1e39), "at most 3.4e+38 in size, not -1e+39"),
+    ("own-tiny", runs(Ranged(), 2, log_scale=-1e-50), "which float32 takes for 0"),
+    ("own-default", runs(Ranged(scale=3.0), 2), "scale has to be a number from 0.5 to 2, not 3.0"),
+    ("own-unknown", runs(Ranged(), 2, scal=1), "choose one of: log_scale, scale (0.5 to 2), steps (from 2)"),
+    ("unknown-with-ranges", runs(alpha=1), "choose one of: beta (from 0), learning_rate (from 0)"),
     ("beta-twice", runs(beta=[1, 4, 1]), "give every value once"),
     ("beta-close", runs(beta=[1, 1 + 1e-9]), "1 and 1.000000001, which float32 takes for the same"),
     ("beta-none", runs(beta=[]), "at least one seed and one value"),

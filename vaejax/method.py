@@ -137,7 +137,8 @@ class Method(NamedTuple):
     """A way to train and use an autoencoder, as pure functions over a pytree of parameters.
 
     Fields:
-      hyper: a NamedTuple of float defaults (`beta`, `learning_rate`, ...). Traced. init: `(key, batch) -> params`.
+      hyper: a NamedTuple of float defaults (`beta`, `learning_rate`, ...), traced; each has a range (`vaejax.hyper`).
+      init: `(key, batch) -> params`.
       loss: `(params, hyper, batch, key, step) -> (scalar, metrics)`; metrics are scalars (nats per example), with
         `loss`. `MeanOverExamples` of it, where it is one.
       encode: `(params, batch) -> posterior`, a Distribution over latents [B, latents].

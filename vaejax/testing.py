@@ -20,6 +20,7 @@ import numpy as np
 from vaejax.apply.generate import generated
 from vaejax.data.source import Sample, Source, Streamed, example, examples
 from vaejax.errors import InputError, check_sizes, shortened
+from vaejax.hyper import ranges
 from vaejax.method import Batch, MeanOverExamples, Method, Params
 from vaejax.training import contract, step
 from vaejax.training.fingerprint import program
@@ -287,8 +288,9 @@ def _moved(params: Params) -> Params:
 
 
 def _near(hyper: Any) -> Any:
-    """Other values of all hyperparameters, on the same side of their bounds."""
-    return jax.tree.map(lambda value: np.float32(0.9) * value + np.float32(1e-4), hyper)
+    """Other values of all hyperparameters, within their ranges."""
+    near = jax.tree.map(lambda value: np.float32(0.9) * value + np.float32(1e-4), hyper)
+    return type(near)(*(np.clip(value, *ranges(near)[name]) for name, value in near._asdict().items()))
 
 
 def _leaves(tree: Any) -> list[tuple[str, np.ndarray]]:

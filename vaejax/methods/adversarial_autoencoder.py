@@ -36,6 +36,7 @@ from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.distributions.conditions import one_hot
 from vaejax.distributions.priors import ring, swiss_roll
 from vaejax.errors import InputError, choose
+from vaejax.hyper import NotNegative
 from vaejax.method import Batch, Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import POSTERIORS, encoder_decoder
@@ -52,9 +53,9 @@ COMPONENTS = 10  # of the ring without classes
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    lambda_adversarial: float = 10.0
-    learning_rate: float = 1e-3
-    discriminator_learning_rate: float = 1e-4
+    lambda_adversarial: NotNegative = 10.0
+    learning_rate: NotNegative = 1e-3
+    discriminator_learning_rate: NotNegative = 1e-4
 
 
 @constructor

@@ -12,6 +12,7 @@ step, so it rises with beta_t: to compare steps look at `reconstruction` and `kl
 from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -22,10 +23,10 @@ from vaejax.methods.vae import vae
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    beta: float = 1.0
-    beta_start: float = 0.0
-    anneal_steps: float = 10_000.0
-    learning_rate: float = 1e-3
+    beta: NotNegative = 1.0
+    beta_start: NotNegative = 0.0
+    anneal_steps: NotNegative = 10_000.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor

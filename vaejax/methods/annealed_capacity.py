@@ -12,6 +12,7 @@ moves with C, so its value is not comparable between steps: look at `reconstruct
 from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -23,10 +24,10 @@ from vaejax.objectives import capacity_penalty
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; `c_max` is in nats."""
 
-    c_max: float = 25.0
-    gamma: float = 1000.0
-    anneal_steps: float = 100_000.0
-    learning_rate: float = 1e-3
+    c_max: NotNegative = 25.0
+    gamma: NotNegative = 1000.0
+    anneal_steps: NotNegative = 100_000.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -32,8 +33,8 @@ from vaejax.objectives import LOG_WEIGHTS, total_correlation
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    beta: float = 6.0
-    learning_rate: float = 1e-3
+    beta: NotNegative = 6.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor

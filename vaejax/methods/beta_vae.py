@@ -9,6 +9,7 @@ beta_norm = beta * latents / pixels. `beta = 1` is exactly `vae`. Adam, where th
 from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -18,8 +19,8 @@ from vaejax.methods.vae import vae
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    beta: float = 4.0
-    learning_rate: float = 1e-3
+    beta: NotNegative = 4.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor

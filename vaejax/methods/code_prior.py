@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from vaejax.distributions.basic import Delta
 from vaejax.errors import InputError
+from vaejax.hyper import NotNegative
 from vaejax.method import Batch, MeanOverExamples, Method, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.networks.causal import Causal
@@ -38,7 +39,7 @@ COLDEST = 1e-6  # the temperature that stands for 0: the most likely code each t
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    learning_rate: float = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 class NextCodes(NamedTuple):

@@ -38,6 +38,7 @@ from vaejax.distributions.basic import Bernoulli, Family, Gaussian, StandardNorm
 from vaejax.distributions.conditions import Conditioned, Given, one_hot
 from vaejax.distributions.given import likelihood_of
 from vaejax.errors import InputError, choose
+from vaejax.hyper import NotNegative
 from vaejax.method import Batch, Distribution, MeanOverExamples, Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -52,7 +53,7 @@ Image = Float[Array, "B H W C"]
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    learning_rate: float = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 class Condition(NamedTuple):

@@ -19,10 +19,11 @@ from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import choose
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.constructor import constructor
-from vaejax.methods.parts.corruptions import CORRUPTIONS, dropout
+from vaejax.methods.parts.corruptions import CORRUPTIONS, dropout, gaussian
 from vaejax.networks.calls import live
 from vaejax.objectives import reconstruction
 
@@ -30,8 +31,15 @@ from vaejax.objectives import reconstruction
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    level: float = 0.25
-    learning_rate: float = 1e-3
+    level: Share = 0.25
+    learning_rate: NotNegative = 1e-3
+
+
+class NoiseHyper(NamedTuple):
+    """The same with corruption="gaussian", whose level is a standard deviation."""
+
+    level: NotNegative = 0.25
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(kinds=("unit", "real"))
@@ -60,4 +68,4 @@ def denoising_autoencoder(
         loss = reconstruction(base.decode(params, z, batch), batch.x).mean()
         return loss, {"loss": loss, "reconstruction": loss}
 
-    return base._replace(hyper=Hyper(), loss=loss)
+    return base._replace(hyper=NoiseHyper() if spoil is gaussian else Hyper(), loss=loss)

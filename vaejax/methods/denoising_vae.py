@@ -21,9 +21,10 @@ import jax
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.constructor import constructor
-from vaejax.methods.parts.corruptions import CORRUPTIONS
+from vaejax.methods.parts.corruptions import CORRUPTIONS, gaussian
 from vaejax.methods.parts.elbo import Terms, distortions
 from vaejax.methods.vae import vae
 from vaejax.networks.calls import live
@@ -33,8 +34,15 @@ from vaejax.objectives import iwae_bound, rate, reconstruction, total_log_prob
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    level: float = 0.05
-    learning_rate: float = 1e-3
+    level: Share = 0.05
+    learning_rate: NotNegative = 1e-3
+
+
+class NoiseHyper(NamedTuple):
+    """The same with corruption="gaussian", whose level is a standard deviation."""
+
+    level: NotNegative = 0.05
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(kinds=("unit", "real"))
@@ -82,4 +90,4 @@ def denoising_vae(
         kl = rate(posterior, prior, z[0]).mean()
         return loss, {"loss": loss, "reconstruction": distortion.mean(), "kl": kl}
 
-    return base._replace(hyper=Hyper(), loss=loss)
+    return base._replace(hyper=NoiseHyper() if spoil is gaussian else Hyper(), loss=loss)

@@ -13,6 +13,7 @@ study of Locatello et al. 2019, so that one axis sweeps the strength and `lambda
 from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -23,9 +24,9 @@ from vaejax.objectives import covariance, dip_penalty
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    lambda_od: float = 5.0
-    lambda_d_ratio: float = 10.0
-    learning_rate: float = 1e-3
+    lambda_od: NotNegative = 5.0
+    lambda_d_ratio: NotNegative = 10.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor

@@ -22,6 +22,7 @@ import optax
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -35,9 +36,9 @@ GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "discriminator": "
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; gamma = 35 is the paper's for 2-D shapes."""
 
-    gamma: float = 35.0
-    learning_rate: float = 1e-3
-    discriminator_learning_rate: float = 1e-4
+    gamma: NotNegative = 35.0
+    learning_rate: NotNegative = 1e-3
+    discriminator_learning_rate: NotNegative = 1e-4
 
 
 @constructor

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
@@ -50,8 +51,8 @@ GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "scale": "scale"}
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; `decay` is that of the moving averages."""
 
-    decay: float = 0.99
-    learning_rate: float = 1e-3
+    decay: Share = 0.99
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(network="residual", alone=True, vectors=False)

@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, Key
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian
 from vaejax.distributions.given import likelihood_of
 from vaejax.errors import InputError
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.optimizers import skip_above
@@ -40,10 +41,10 @@ from vaejax.objectives import reconstruction, total_log_prob
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    free_bits: float = 0.0
-    anneal_steps: float = 0.0
-    skip_above: float = 0.0
-    learning_rate: float = 1e-3
+    free_bits: NotNegative = 0.0
+    anneal_steps: NotNegative = 0.0
+    skip_above: NotNegative = 0.0
+    learning_rate: NotNegative = 1e-3
 
 
 @partial(

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import jax
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -27,9 +28,9 @@ from vaejax.objectives import maximum_mean_discrepancy
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    alpha: float = 0.0
-    lambda_mmd: float = 100.0
-    learning_rate: float = 1e-3
+    alpha: NotNegative = 0.0
+    lambda_mmd: NotNegative = 100.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor

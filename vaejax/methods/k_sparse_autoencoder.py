@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
+from vaejax.hyper import NotNegative
 from vaejax.method import Batch, MeanOverExamples, Method, Network, Params
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.constructor import constructor
@@ -28,7 +29,7 @@ from vaejax.objectives import reconstruction
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    learning_rate: float = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor

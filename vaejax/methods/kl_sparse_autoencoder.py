@@ -19,6 +19,7 @@ from jax.scipy.special import xlogy
 from jaxtyping import Array, Float
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import Batch, Method, Network, Params
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.constructor import constructor
@@ -29,9 +30,9 @@ from vaejax.objectives import reconstruction
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; `lambda_kl` and `rho` are those of the notes. `rho` lies in [0, 1]."""
 
-    lambda_kl: float = 3.0
-    rho: float = 0.05
-    learning_rate: float = 1e-3
+    lambda_kl: NotNegative = 3.0
+    rho: Share = 0.05
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor

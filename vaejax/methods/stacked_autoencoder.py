@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.constructor import constructor
@@ -36,10 +37,10 @@ from vaejax.methods.parts.stacked import layer_groups, layer_loss, optimizer_in_
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; `pretrain_steps` are those of each layer."""
 
-    level: float = 0.25
-    pretrain_steps: float = 500.0
-    pretrain_learning_rate: float = 1e-3
-    learning_rate: float = 1e-3
+    level: Share = 0.25
+    pretrain_steps: NotNegative = 500.0
+    pretrain_learning_rate: NotNegative = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(network="mlp_sigmoid", kinds=("unit", "real"), missing=False)

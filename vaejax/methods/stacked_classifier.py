@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import Batch, Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
@@ -33,10 +34,10 @@ from vaejax.objectives import labelled
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; `pretrain_steps` are those of each layer."""
 
-    level: float = 0.25
-    pretrain_steps: float = 500.0
-    pretrain_learning_rate: float = 1e-3
-    learning_rate: float = 1e-3
+    level: Share = 0.25
+    pretrain_steps: NotNegative = 500.0
+    pretrain_learning_rate: NotNegative = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(network="mlp_sigmoid", kinds=("unit", "real"), missing=False)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import optax
 
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian
+from vaejax.hyper import NotNegative
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -19,7 +20,7 @@ from vaejax.methods.parts.encoder_decoder import encoder_decoder
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    learning_rate: float = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor

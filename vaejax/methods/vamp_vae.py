@@ -24,6 +24,7 @@ import optax
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian
 from vaejax.distributions.priors import GaussianMixture
 from vaejax.errors import InputError, choose
+from vaejax.hyper import NotNegative
 from vaejax.method import Batch, MeanOverExamples, Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -36,7 +37,7 @@ EDGE = 0.05  # how far pseudo-inputs start from black and white
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    learning_rate: float = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(kinds=("unit",))

@@ -19,6 +19,7 @@ import optax
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import choose
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import POSTERIORS, encoder_decoder
@@ -29,8 +30,8 @@ from vaejax.objectives import maximum_mean_discrepancy, reconstruction
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; 10 is the paper's for MNIST."""
 
-    lambda_mmd: float = 10.0
-    learning_rate: float = 1e-3
+    lambda_mmd: NotNegative = 10.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor
