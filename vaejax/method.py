@@ -44,6 +44,11 @@ class Space(NamedTuple):
     levels: int | tuple[int | None, ...] | None = None
     ragged: int = 0
 
+    @property
+    def example(self) -> str:
+        """What one example is called, in units such as "nats per image"."""
+        return "image" if len(self.shape) == 3 else "example"
+
 
 def as_space(space: "Space | tuple[int, ...]") -> Space:
     """The space itself, or that of a bare shape: images of three axes are `unit`, anything else is `real`."""

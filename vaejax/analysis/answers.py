@@ -6,18 +6,18 @@ from vaejax.analysis.tables import diverged_text, finished, is_number, label, na
 
 HEADLINES = {  # metric -> 1 where more is better, -1 where less is; what it is called, and its unit
     "accuracy": (1, "accuracy", ""),
-    "elbo": (1, "ELBO", " nats per image"),
-    "reconstruction": (-1, "reconstruction term", " nats per image"),
+    "elbo": (1, "ELBO", " nats per {}"),
+    "reconstruction": (-1, "reconstruction term", " nats per {}"),
 }
 CHANGES = {  # metric -> how its change is told, and with how many decimals
-    "kl": ("the KL goes {} nats per image", 1),
+    "kl": ("the KL goes {} nats per {}", 1),
     "active_units": ("the active units {}", 1),
     "reconstruction": ("the reconstruction term {} nats", 1),
     "mig": ("MIG goes {}", 2),
 }
 
 
-def effect(table: pd.DataFrame, by: str) -> str:
+def effect(table: pd.DataFrame, by: str, example: str = "image") -> str:
     """What the largest value of a hyperparameter changes against the smallest; and which runs diverged."""
     means = finished(table).groupby([by, "metric"])["value"].mean().unstack()
     lost = diverged_text(table, by)
@@ -29,7 +29,7 @@ def effect(table: pd.DataFrame, by: str) -> str:
     def change(metric: str) -> str:
         text, digits = CHANGES[metric]
         values = means[metric].loc[[low, high]]
-        return text.format(f"from {values[low]:.{digits}f} to {values[high]:.{digits}f}")
+        return text.format(f"from {values[low]:.{digits}f} to {values[high]:.{digits}f}", example)
 
     *parts, last = [change(metric) for metric in CHANGES if metric in means and metric != "mig"]
     told = f"{', '.join(parts)}, and {last}" if parts else last
@@ -37,7 +37,7 @@ def effect(table: pd.DataFrame, by: str) -> str:
     return f"As {by} grows from {low:g} to {high:g}, {told}{gap}. {lost}".strip()
 
 
-def best(table: pd.DataFrame, by: str, steps: int) -> str:
+def best(table: pd.DataFrame, by: str, steps: int, example: str = "image") -> str:
     """What was reached at the setting with the best accuracy, ELBO or reconstruction; and which runs diverged."""
     whole, lost = finished(table), diverged_text(table, by)
     metric = next((metric for metric in HEADLINES if metric in set(whole["metric"])), None)
@@ -50,15 +50,17 @@ def best(table: pd.DataFrame, by: str, steps: int) -> str:
     seeds = rows.loc[rows[by] == setting, "seed"].nunique()
     others = f", the best of {len(means)} settings" if len(means) > 1 else ""
     return (
-        f"After {steps:,} steps the {what} is {means[setting]:{'.1f' if unit else '.3f'}}{unit} "
+        f"After {steps:,} steps the {what} is {means[setting]:{'.1f' if unit else '.3f'}}{unit.format(example)} "
         f"({label(by, setting)}{others}), mean over {seeds} seed{'s' if seeds > 1 else ''}. {lost}"
     ).strip()
 
 
-def answered(table: pd.DataFrame, by: str, steps: int) -> str:
+def answered(table: pd.DataFrame, by: str, steps: int, example: str = "image") -> str:
     """`effect` of a hyperparameter on the terms of an ELBO, or else what is `best`."""
     several = table[by].nunique() > 1 and all(map(is_number, table[by].unique()))
-    return effect(table, by) if several and "kl" in set(table["metric"]) else best(table, by, steps)
+    if several and "kl" in set(table["metric"]):
+        return effect(table, by, example)
+    return best(table, by, steps, example)
 
 
 def asked(method: str, source: str, by: str | None = None) -> str:

@@ -3,8 +3,8 @@
     loss = -log p(x | z) - lambda_adversarial * log D(z),    z = encoder(x)
     discriminator's loss = -1/2 E_p(z)[log D(z)] - 1/2 E_q(z)[log(1 - D(z))]
 
-in nats per image. D(z) is the probability, by the discriminator, that z was drawn from the prior p(z) and is no code of
-an image: the encoder learns codes that it takes for the prior's. The prior need not have a density, only samples:
+in nats per example. D(z) is the probability, by the discriminator, that z was drawn from the prior p(z) and is no code
+of an image: the encoder learns codes that it takes for the prior's. The prior need not have a density, only samples:
 
     gaussian     N(0, I)
     mixture      Gaussians of the plane around a circle, ten of them or one a class
@@ -71,7 +71,7 @@ def adversarial_autoencoder(
 ) -> Method:
     """An AAE of these networks; the parameters have the groups `encoder`, `decoder` and `discriminator`.
 
-    Metrics: `loss` (the autoencoder's), `reconstruction` in nats per image; `adversarial` (-log D of the codes) and
+    Metrics: `loss` (the autoencoder's), `reconstruction` in nats per example; `adversarial` (-log D of the codes) and
     `discriminator_loss`, both log 2 where it can't tell, in nats per code.
 
     Args:

@@ -3,7 +3,7 @@
     loss = E_q[-log p(x | z)] + gamma * |KL(q(z | x) || N(0, I)) - C|,                                (equation 8)
     C = min(c_max, c_max * step / anneal_steps)
 
-in nats per image. KL is the mean over the batch, as in the study of Locatello et al. 2019: the capacity bounds the
+in nats per example. KL is the mean over the batch, as in the study of Locatello et al. 2019: the capacity bounds the
 average, and images may differ in how much of it they use. (The paper writes the equation for one image.) The paper
 went from 0.5 to 25 nats on dSprites, here C starts at 0. `gamma = 1` with `c_max = 0` is exactly `vae`. The objective
 moves with C, so its value is not comparable between steps: look at `reconstruction` and `kl`.
@@ -32,7 +32,7 @@ class Hyper(NamedTuple):
 
 @constructor
 def annealed_capacity(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
-    """A VAE whose KL follows C; metrics: `loss`, `reconstruction`, `kl` and `capacity` (C), in nats per image."""
+    """A VAE whose KL follows C; metrics: `loss`, `reconstruction`, `kl` and `capacity` (C), in nats per example."""
     base = vae(encoder, decoder, likelihood)
 
     def loss(params, hyper, batch, key, step):

@@ -2,8 +2,9 @@
 
     loss = -log p(x | z),    z = encoder(x)
 
-in nats per image: cross-entropy with a Bernoulli likelihood; half the squared error plus a constant with a Gaussian one
-of unit scale. Trained end to end by Adam from random weights, where the paper pre-trained layers as Boltzmann machines.
+in nats per example: cross-entropy with a Bernoulli likelihood; half the squared error plus a constant with a Gaussian
+one of unit scale. Trained end to end by Adam from random weights, where the paper pre-trained layers as Boltzmann
+machines.
 """
 
 from typing import NamedTuple
@@ -27,7 +28,7 @@ class Hyper(NamedTuple):
 
 @constructor
 def autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
-    """A deterministic autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per image."""
+    """A deterministic autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per example."""
 
     init, encode, decode, _ = encoder_decoder(encoder, decoder, Delta, likelihood)
 

@@ -2,7 +2,7 @@
 
     loss = E_q[-log p(x | z)] + beta * KL(q(z | x) || N(0, I))                                        (equation 4)
 
-in nats per image. Both terms are sums (over pixels, over latents), so `beta` is the paper's beta and not its
+in nats per example. Both terms are sums (over pixels, over latents), so `beta` is the paper's beta and not its
 beta_norm = beta * latents / pixels. `beta = 1` is exactly `vae`. Adam, where the paper used Adagrad on 2-D shapes.
 """
 
@@ -25,7 +25,7 @@ class Hyper(NamedTuple):
 
 @constructor
 def beta_vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
-    """A beta-VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
+    """A beta-VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per example."""
     base = vae(encoder, decoder, likelihood)
 
     @MeanOverExamples

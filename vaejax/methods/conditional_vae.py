@@ -3,7 +3,7 @@ Sohn et al. 2015, "Learning Structured Output Representation using Deep Conditio
 
     loss = E_q[-log p(x | z, c)] + KL(q(z | x, c) || p(z | c))
 
-in nats per image, with one noise sample per image: the negative bound on log p(x | c). The condition c is
+in nats per example, with one noise sample per example: the negative bound on log p(x | c). The condition c is
 
     label       the class, one-hot
     factors     the ground-truth factors as numbers, each scaled to [0, 1]
@@ -82,7 +82,7 @@ def conditional_vae(
     classes: int | None = None,
     attributes: int | tuple[int, ...] | None = None,
 ) -> Method:
-    """A conditional VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image.
+    """A conditional VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per example.
 
     The parameters have the groups `encoder` and `decoder`, and `prior` if that is learned.
 

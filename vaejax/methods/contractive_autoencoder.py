@@ -3,7 +3,7 @@ Extraction").
 
     loss = -log p(x | z) + lambda_contractive * || J(x) ||_F^2,    z = encoder(x),    J = d z / d x
 
-in nats per image. `lambda_contractive = 0` is exactly `autoencoder`.
+in nats per example. `lambda_contractive = 0` is exactly `autoencoder`.
 
 The squared norm is a sum over rows of the Jacobian, and a row is a vector-Jacobian product: `estimator="exact"` takes
 them all, which costs as many passes through the encoder as there are latents, and as much memory. With

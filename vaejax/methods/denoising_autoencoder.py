@@ -3,7 +3,7 @@ Vincent et al. 2010, "Stacked Denoising Autoencoders").
 
     loss = -log p(x | z),    z = encoder(x~),    x~ = corruption(x, level)
 
-in nats per image: the target is the clean image. `corruption` is one of `vaejax.corruptions.CORRUPTIONS`, which say
+in nats per example: the target is the clean image. `corruption` is one of `vaejax.corruptions.CORRUPTIONS`, which say
 what they do with the level; or `dropout`, which leaves the image as it is and drops units of the code,
 
     loss = -log p(x | z~),    z~_d = 0 with probability level, otherwise z_d / (1 - level)
@@ -46,7 +46,7 @@ class NoiseHyper(NamedTuple):
 def denoising_autoencoder(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, corruption: str = "masking"
 ) -> Method:
-    """A denoising autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per image.
+    """A denoising autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per example.
 
     Args:
       corruption: `gaussian`, `masking`, `salt_and_pepper`, or `dropout` of codes.

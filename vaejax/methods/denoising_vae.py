@@ -2,7 +2,7 @@
 
     loss = -E[log p(x, z) - log q(z | x~)],    x~ = corruption(x, level),    z ~ q(z | x~)
 
-in nats per image: the posterior is that of the corrupted image, the likelihood that of the clean one. Whatever image
+in nats per example: the posterior is that of the corrupted image, the likelihood that of the clean one. Whatever image
 the encoder is shown, this is an upper bound on -log p(x). With `samples` K > 1 it is the importance-weighted one, with
 K codes of one corrupted image:
 
@@ -53,7 +53,7 @@ def denoising_vae(
     corruption: str = "salt_and_pepper",
     samples: int = 1,
 ) -> Method:
-    """A denoising VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image.
+    """A denoising VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per example.
 
     With more than one sample the loss is less than the sum of the other two.
 

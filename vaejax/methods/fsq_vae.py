@@ -2,7 +2,7 @@
 
     loss = -log p(x | c),    c_d = round(f(z_d)) / floor(L_d / 2),    f(z) = tanh(z + s) (L - 1) / 2 - o
 
-in nats per image. Latent d has L_d levels, so that there are prod L_d codes at every place of the grid, and no
+in nats per example. Latent d has L_d levels, so that there are prod L_d codes at every place of the grid, and no
 codebook to learn; o is 1/2 for even L and 0 for odd L, and s makes f(0) = 0. Rounding passes its gradient straight
 through to f. There is no commitment and nothing to restart.
 
@@ -62,7 +62,7 @@ def fsq_vae(
     """An autoencoder of these networks with finite scalars, a grid [B, h, w, D] or one vector [B, D] for each image.
 
     `encode` gives `Codes`, with the `indices` of the codes. The parameters have the groups `encoder`, `decoder` and
-    `scale`. Metrics: `loss` and `reconstruction`, in nats per image; `perplexity` of the batch's codes, from 1 to
+    `scale`. Metrics: `loss` and `reconstruction`, in nats per example; `perplexity` of the batch's codes, from 1 to
     prod L: how many are in use.
 
     Args:

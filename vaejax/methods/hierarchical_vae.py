@@ -4,7 +4,7 @@
     loss = E_q[-log p(x | z)] + w sum_l max(free_bits, E KL(q(z_l | z_<l, x) || p(z_l | z_<l)))
     w = min(1, step / anneal_steps)
 
-in nats per image, where z_1 is the coarsest latent and each KL is that of two Gaussians at the sampled z_<l, averaged
+in nats per example, where z_1 is the coarsest latent and each KL is that of two Gaussians at the sampled z_<l, averaged
 over the batch. The network is `vaejax.networks.hierarchical`, from a ladder of vectors (`blocks="1x3"`) to the
 published one for CIFAR-10 (`blocks=hierarchical.CIFAR10`). With `anneal_steps = 0` and `free_bits = 0`, the defaults,
 it is the negative ELBO; warm-up is that of Sønderby et al., free bits are those of Kingma et al. 2016, "Improved
@@ -115,7 +115,7 @@ def hierarchical_vae(
 ) -> Method:
     """A hierarchical VAE; latents are those of all blocks, flat: [B, total].
 
-    Metrics: `loss`, `reconstruction`, `kl` and `kl_layer_L` for every block, the coarsest first, in nats per image.
+    Metrics: `loss`, `reconstruction`, `kl` and `kl_layer_L` for every block, the coarsest first, in nats per example.
 
     Args:
       encoder, decoder: those of the network `hierarchical`.

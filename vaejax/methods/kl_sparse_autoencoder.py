@@ -3,8 +3,8 @@
     loss = -log p(x | z) + lambda_kl * sum_d KL(rho || mean_d),    z = sigmoid(encoder(x))
     KL(rho || m) = rho log(rho / m) + (1 - rho) log((1 - rho) / (1 - m)),    mean_d = mean of z_d over the images
 
-in nats per image. `lambda_kl` is the notes' beta and keeps their scale: their reconstruction term is a sum over pixels
-and a mean over images, too. `lambda_kl = 0` is an autoencoder whose codes lie in (0, 1).
+in nats per example. `lambda_kl` is the notes' beta and keeps their scale: their reconstruction term is a sum over
+pixels and a mean over images, too. `lambda_kl = 0` is an autoencoder whose codes lie in (0, 1).
 
 Departures: the mean is that of the batch, where the notes take it over the whole training set, so the penalty's
 expectation is a little larger; no weight decay; Adam in place of batch gradient descent.
@@ -39,8 +39,8 @@ class Hyper(NamedTuple):
 def kl_sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A sparse autoencoder of these networks, with codes in (0, 1).
 
-    Metrics: `loss`, `reconstruction` and `sparsity` (the sum of the KLs), in nats per image; `activation`, the mean of
-    all codes.
+    Metrics: `loss`, `reconstruction` and `sparsity` (the sum of the KLs), in nats per example; `activation`, the mean
+    of all codes.
     """
     base = autoencoder(encoder, decoder, likelihood)
 

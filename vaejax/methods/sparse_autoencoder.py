@@ -2,8 +2,8 @@
 
     loss = -log p(x | z) + lambda_l1 * sum_d |z_d|,    z = encoder(x)
 
-in nats per image: -log p(x, z) up to a constant, under a Laplace prior of scale 1 / lambda_l1 on the codes (Olshausen &
-Field 1996 learn such codes without an encoder). `lambda_l1 = 0` is exactly `autoencoder`. The decoder's weights are
+in nats per example: -log p(x, z) up to a constant, under a Laplace prior of scale 1 / lambda_l1 on the codes (Olshausen
+& Field 1996 learn such codes without an encoder). `lambda_l1 = 0` is exactly `autoencoder`. The decoder's weights are
 free, so codes can shrink while weights grow: what the penalty does depends on how long training lasts, too.
 """
 

@@ -4,7 +4,7 @@ section 3.5; Bengio et al. 2007, "Greedy Layer-Wise Training of Deep Networks").
     stage k < S:  loss = -log p(h_k | g_k(f_k(h~_k))),    h_0 = x,  h_{k+1} = f_k(h_k)
     then:         loss = -log softmax(W h_S + b)[label]
 
-in nats per image. The stages are those of `stacked_autoencoder`, on all images of a batch; after them W, b and every
+in nats per example. The stages are those of `stacked_autoencoder`, on all images of a batch; after them W, b and every
 f_k are trained on those that have a label. A label of -1 is none. `pretrain_steps = 0` is a multilayer perceptron.
 
 The codes h_S are the top hidden layer, with its activation. Decoders stay as pre-training left them, so that after the
@@ -46,7 +46,7 @@ def stacked_classifier(encoder: Network, decoder: Network, likelihood: Family = 
 
     `vaejax.apply.classify` gives its answers.
 
-    Metrics: `loss`, of the stage at hand, in nats per image (with a label, in the last); `accuracy`, the share of
+    Metrics: `loss`, of the stage at hand, in nats per example (with a label, in the last); `accuracy`, the share of
     labelled images in the batch that are classified right, 0 in the stages before the last; `stage`, from 0 to the
     number of layers.
 

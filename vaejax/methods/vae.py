@@ -2,7 +2,7 @@
 
     loss = E_q[-log p(x | z)] + KL(q(z | x) || N(0, I)),    z = mean + std * noise
 
-in nats per image, with one noise sample per image: the negative ELBO. Adam instead of Adagrad.
+in nats per example, with one noise sample per example: the negative ELBO. Adam instead of Adagrad.
 """
 
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Hyper(NamedTuple):
 
 @constructor
 def vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
-    """A VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
+    """A VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per example."""
 
     model = encoder_decoder(encoder, decoder, Gaussian, likelihood)
 

@@ -2,7 +2,8 @@
 
     loss = E_q[-log p(x | z) + log q(z | x) - log p(z)]
 
-in nats per image, with one noise sample per image, at which the KL is estimated: it has no closed form. The prior is
+in nats per example, with one noise sample per example, at which the KL is estimated: it has no closed form. The prior
+is
 
     vamp        p(z) = 1/K sum_k q(z | u_k), the posteriors of K learned pseudo-inputs u_k
     mixture     p(z) = sum_k w_k N(mean_k, exp(log_var_k)), K learned Gaussians with learned weights: the paper's "MoG"
@@ -46,7 +47,7 @@ def vamp_vae(
 ) -> Method:
     """A VAE of these networks; the parameters have the groups `encoder`, `decoder` and `prior`.
 
-    Metrics: `loss`, `reconstruction` and `kl` (estimated), in nats per image.
+    Metrics: `loss`, `reconstruction` and `kl` (estimated), in nats per example.
 
     Args:
       prior: `vamp` or `mixture`.

@@ -53,9 +53,9 @@ def log_likelihood(
         one call of the program if not given.
 
     Returns:
-      `log_likelihood` in nats per image; `standard_error` of it over images; `bits_per_dim`, -log2 p(x) for each
-      channel of each pixel (of a density, where the likelihood has one); `elbo`, in nats, from the same samples;
-      `effective_sample_size`, at most S, the mean over images.
+      `log_likelihood` in nats per example; `standard_error` of it over examples; `bits_per_dim`, -log2 p(x) for each
+      element that is there, such as a channel of a pixel (of a density, where the likelihood has one); `elbo`, in nats,
+      from the same samples; `effective_sample_size`, at most S, the mean over examples.
 
     Raises:
       InputError: a method without a prior, or whose posterior has no density; less than 1 image, sample or chunk;

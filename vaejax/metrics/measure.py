@@ -1,7 +1,7 @@
 """What is measured of trained runs: ELBO and its terms, KL per latent, active units, squared error, MIG, accuracy.
 
-Everything is per image, in nats, over the images of the source that is given (its test split, where it has one), with
-the same images and the same noise for every run.
+Everything is per example, in nats, over the examples of the source that is given (its test split, where it has one),
+with the same images and the same noise for every run.
 """
 
 from functools import partial
@@ -42,9 +42,9 @@ def measure(
 ) -> "pd.DataFrame":
     """The tidy table (`run`, `metric`, `value`) of every measure of every run.
 
-    `elbo`, `reconstruction` (-log p(x | z)), `kl` and `kl_latent_J` in nats per image, one noise sample per image (no
-    `kl_latent_J` where a prior or a posterior is not independent in its latents; `kl` is then estimated at that
-    sample); `squared_error` per image, of the mean reconstruction from the mean code; `active_units`, how many codes
+    `elbo`, `reconstruction` (-log p(x | z)), `kl` and `kl_latent_J` in nats per example, one noise sample per example
+    (no `kl_latent_J` where a prior or a posterior is not independent in its latents; `kl` is then estimated at that
+    sample); `squared_error` per example, of the mean reconstruction from the mean code; `active_units`, how many codes
     vary (variance of the posterior mean over images > 0.01); `mig` where the source has ground-truth factors;
     `accuracy`, the share of images with a label that are classified right, where the method has learned to. A
     deterministic autoencoder has no `elbo` and no `kl`. The condition of a conditional model is no part of its code.

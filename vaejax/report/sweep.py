@@ -19,7 +19,7 @@ from vaejax.analysis.tables import label, short, summary_table
 from vaejax.apply import generate, reconstruct, traverse
 from vaejax.data import Streamed
 from vaejax.errors import InputError, choose
-from vaejax.method import Batch, Method, Params
+from vaejax.method import Batch, Method, Params, Space
 from vaejax.metrics.measure import examples
 from vaejax.report import Block, Figure, Section, Table, Tabs, media, write
 from vaejax.report.facts import facts as facts_of
@@ -74,7 +74,7 @@ def page_of(
     asks = asked(config["model"]["method"], config["source"]["name"], None if by == "setting" else by)
     return write_sweep(
         run, by, question=question or config.get("question") or asks,
-        answer=answer or answered(tidy(run, by), by, config["steps"]),
+        answer=answer or answered(tidy(run, by), by, config["steps"], example_of(run)),
         facts=facts_of(run) if facts is None else facts, more=more, path=path,
     )  # fmt: skip
 
@@ -88,17 +88,26 @@ def axis_of(run: Run, by: str | None) -> tuple[str, Run]:
     return by, run
 
 
+def example_of(run: Run) -> str:
+    """What one of its examples is called."""
+    return Space(tuple(run.config["shape"])).example
+
+
 def means(by: str, run: Run) -> pd.DataFrame:
     """The summary over seeds as text, a row for each value of `by`."""
     table = tidy(run, by)
-    return summary_table(table, by, present(table)).reset_index()
+    return summary_table(table, by, present(table), example_of(run)).reset_index()
 
 
 def glance(run: Run) -> str:
     """The means and the main figure of a measured sweep as a piece of HTML, for a notebook."""
     by, run = axis_of(run, None)
     table = tidy(run, by)
-    figure = media(plots.curves(table, by, present(table)), "Metrics", f"run-{sha256(table.to_csv().encode())[:8]}")
+    figure = media(
+        plots.curves(table, by, present(table), example_of(run)),
+        "Metrics",
+        f"run-{sha256(table.to_csv().encode())[:8]}",
+    )
     return f"{means(by, run).to_html(index=False, border=0)}{figure}"
 
 
@@ -147,12 +156,13 @@ def write_sweep(
     chosen = median_runs(table, by)
     measured = set(table["metric"])
     losses = [column for column in run.history.columns if column not in ("run", "step")]
-    drawings = {"metrics": plots.curves(table, by, present(table))}
+    example = example_of(run)
+    drawings = {"metrics": plots.curves(table, by, present(table), example)}
     if "kl" in measured:
-        drawings["rate_distortion"] = plots.rate_distortion(table, by)
+        drawings["rate_distortion"] = plots.rate_distortion(table, by, example)
     if "kl_latent_0" in measured:
-        drawings["kl_per_latent"] = plots.kl_per_latent(table, by)
-    drawings["learning_curves"] = plots.learning_curves(history, by, losses[:CURVES])
+        drawings["kl_per_latent"] = plots.kl_per_latent(table, by, example)
+    drawings["learning_curves"] = plots.learning_curves(history, by, losses[:CURVES], example)
     drawings |= pictures(run, table, by, chosen)
     more = more or {}
     drawings |= {name: drawing for name, (drawing, _) in more.items()}
@@ -164,7 +174,7 @@ def write_sweep(
         "answer": answer,
         "command": run.config["command"],
         "facts": {**facts, "Date": datetime.date.today().isoformat()},
-        "sections": sections(drawings, table, by, chosen, [Figure(*pair) for pair in more.values()]),
+        "sections": sections(drawings, table, by, chosen, [Figure(*pair) for pair in more.values()], example),
     }
     return write(page_path, **page)
 
@@ -193,7 +203,7 @@ def pictures(run: Run, table: pd.DataFrame, by: str, chosen: Mapping[Any, int]) 
     for value, number in chosen.items():
         params = run.params_of(number)
         remade.append(_reconstruct(run.method, params, batch))
-        if run.method.prior is not None:
+        if run.method.prior is not None or run.method.generate is not None:
             dreamt.append(_generate(run.method, params, jax.random.key(0), batch))
         codes = _encode(run.method, params, several)
         if codes.ndim == 2:
@@ -233,6 +243,7 @@ def sections(
     by: str,
     chosen: Mapping[Any, int],
     more: Sequence[Block] = (),
+    example: str = "image",
 ) -> list[Section]:
     """The page's sections, in the order of the question."""
     seeds = dict(zip(table["run"], table["seed"], strict=True))
@@ -247,26 +258,30 @@ def sections(
     }
     judged = "ELBO" if "elbo" in set(table["metric"]) else "reconstruction term"
     seed_note = f"For every value, the seed whose {judged} is nearest the median."
-    remade = f"Images that were measured on, and what is made of them. {seed_note}"
+    remade = f"{example.capitalize()}s that were measured on, and what is made of them. {seed_note}"
     if "accuracy" in set(table["metric"]):
         remade += " A classifier's decoders stay as pre-training left them, and need not fit its codes."
     blocks: list[Block] = [Figure(drawings["reconstructions"], remade)]
     if tabs:
         blocks.append(Tabs(tabs))
     if "samples" in drawings:
-        blocks.append(Figure(drawings["samples"], f"Expected images of codes from the method's own prior. {seed_note}"))
+        blocks.append(
+            Figure(drawings["samples"], f"Expected {example}s of codes from the method's own prior. {seed_note}")
+        )
     blocks += more
     interval = "Line: mean over seeds; band: 95 % t-interval; dots: runs."
     measures: list[Block] = [Figure(drawings["metrics"], interval)]
     if "rate_distortion" in drawings:
         dots = "Small dots: runs; large dots: means. The ELBO is equal along each faint line."
         measures.append(Figure(drawings["rate_distortion"], dots))
-    measures.append(Table(plots.summary_table(table, by, present(table)), "Mean and 95 % t-interval over seeds."))
+    measures.append(
+        Table(plots.summary_table(table, by, present(table), example), "Mean and 95 % t-interval over seeds.")
+    )
     measured_on = "Measured on the test split; sprites and dSprites have none and are measured on draws of all images."
     found = [Section("What changes", measures, measured_on)]
     if "kl_per_latent" in drawings:
         caption = "KL of every code, sorted within its run, then averaged over seeds."
-        lead = "A code whose KL is near zero says nothing about the image."
+        lead = f"A code whose KL is near zero says nothing about the {example}."
         found.append(Section("Where the information is", [Figure(drawings["kl_per_latent"], caption)], lead))
     found.append(Section("What it looks like", blocks))
     found.append(Section("Training", [Figure(drawings["learning_curves"], interval)]))
