@@ -2,8 +2,7 @@
 
     loss = E_q[-log p(x | z) + log q(z | x) - log p(z)]
 
-in nats per example, with one noise sample per example, at which the KL is estimated: it has no closed form. The prior
-is
+in nats per example, with one noise sample each, at which the KL is estimated: it has no closed form. The prior is
 
     vamp        p(z) = 1/K sum_k q(z | u_k), the posteriors of K learned pseudo-inputs u_k
     mixture     p(z) = sum_k w_k N(mean_k, exp(log_var_k)), K learned Gaussians with learned weights: the paper's "MoG"

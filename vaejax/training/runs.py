@@ -62,8 +62,7 @@ class Result(NamedTuple):
         from before it did.
       steps: Int[T], the step at the end of every segment.
       history: metric name -> Float[R, T], means over each segment in nats per example; the loss of a run is NaN from
-      the
-        segment on in which it diverged.
+        the segment on in which it diverged.
       taken: Int[R], the steps that every run has taken; fewer than all if it diverged.
       status: `finished` or `diverged`, for every run.
     """
