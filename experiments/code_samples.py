@@ -14,7 +14,7 @@ from tqdm import tqdm
 from experiments import script
 from vaejax import plots
 from vaejax.apply import generate_codes
-from vaejax.data import code_grids, example
+from vaejax.data import code_grids
 from vaejax.method import Batch, Method, Params
 from vaejax.methods.code_prior import code_prior
 from vaejax.report.pictures import median_runs
@@ -35,15 +35,15 @@ def code_samples(run: Run, table: pd.DataFrame, *, steps: int, batch_size: int) 
     where they were stopped.
     """
     assert run.path is not None
+    codebook = run.method.codebook
+    if codebook is None:
+        return {}
     train, test = run.source("train"), run.source("test")
     black = Batch(jnp.zeros((ROWS * COLUMNS, *train.shape)))
     made = {}
     for label, number in median_runs(table, "setting").items() if steps else ():
         params = run.params_of(number)
-        if not hasattr(jax.eval_shape(run.method.encode, params, example(train)), "indices"):
-            return {}
-        assert run.method.prior is not None
-        codes = len(run.method.prior(params, black).codebook)
+        codes = len(codebook(params))
         grids, measured = (code_grids(run.method, params, source, IMAGES) for source in (train, test))
         prior = code_prior(codes, (grids.shape[0], grids.shape[1]), WIDTH, DEPTH)
         tqdm.write(f"a prior over the codes of run {number}: {steps:,} steps")

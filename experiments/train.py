@@ -18,7 +18,7 @@ from experiments import checks, options, script
 from experiments.code_samples import code_samples
 from vaejax.analysis.answers import asked, best
 from vaejax.data import is_rendered
-from vaejax.report.sweep import axis_of, tidy
+from vaejax.report.sweep import axis_of, example_of, tidy
 from vaejax.storage.run import Run
 
 
@@ -70,7 +70,7 @@ def main(config: Config) -> None:
 
 def answer(table: pd.DataFrame, run: Run) -> str:
     """What came out, at the best setting."""
-    return best(table, "setting", run.config["steps"])
+    return best(table, "setting", run.config["steps"], example_of(run))
 
 
 if __name__ == "__main__":

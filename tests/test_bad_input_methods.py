@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from vaejax.distributions import (
     LogisticMixture,
     PixelLevels,
 )
+from vaejax.hyper import Range
 from vaejax.methods.parts.constructor import options_of
 from vaejax.networks import network
 from vaejax.training.contract import check_method, check_runs
@@ -83,6 +84,21 @@ class Decoder(nn.Module):
         return (nn.Dense(int(np.prod(self.shape)))(z).reshape(-1, *self.shape),) * parameters
 
 
+class Ranged(NamedTuple):
+    log_scale: float = -1.0
+    scale: Annotated[float, Range(0.5, 2)] = 1.0
+    steps: Annotated[float, Range(2)] = 10.0
+
+
+class Sampled(NamedTuple):
+    """A posterior that doesn't say that it has no density."""
+
+    mean: Any
+
+    def sample(self, key):
+        return self.mean
+
+
 class Alone(nn.Module):
     """It doesn't take the number of arrays."""
 
@@ -112,6 +128,12 @@ def built(method="vae", shape=SHAPE, network="mlp", **options):
 
 def runs(*arguments, **axes):
     return lambda: grid(*(arguments or (HYPER, 2)), **axes)
+
+
+def of(method, network="mlp", corruption=None, **axes):
+    """Runs of a method by name."""
+    structure = {} if corruption is None else {"corruption": corruption}
+    return lambda: grid(build(method, SHAPE, network, **structure).hyper, 2, **axes)
 
 
 def mixed(params, batch):
@@ -212,6 +234,40 @@ GRID = [
     ("beta-int-huge", runs(beta=10**400), "at most 3.4e+38"),
     ("beta-tiny", runs(beta=1e-50), "which float32 takes for 0"),
     ("beta-negative", runs(beta=-1), "not negative, not -1"),
+    ("beta-less-than-tiny", runs(beta=-1e-50), "not negative"),
+    (
+        "level-above",
+        runs(build("denoising_autoencoder", SHAPE, "mlp").hyper, 2, level=1.5),
+        "a number from 0 to 1, not 1.5",
+    ),
+    (
+        "level-below",
+        of("stacked_autoencoder", "mlp_relu", level=[0.5, -0.1]),
+        "a number from 0 to 1, not [",
+    ),
+    (
+        "level-of-noise",
+        of("denoising_vae", corruption="gaussian", level=-1),
+        "not negative",
+    ),
+    (
+        "decay-above",
+        of("vq_vae", "residual", decay=1.01),
+        "decay has to be a number from 0 to 1, not 1.01",
+    ),
+    (
+        "rho-above",
+        of("kl_sparse_autoencoder", rho=2),
+        "rho has to be a number from 0 to 1",
+    ),
+    ("own-below", runs(Ranged(), 2, scale=0), "scale has to be a number from 0.5 to 2, not 0"),
+    ("own-least", runs(Ranged(), 2, steps=1), "steps has to be a finite number that is at least 2, not 1"),
+    ("own-any", runs(Ranged(), 2, log_scale=-np.inf), "log_scale has to be a finite number, not -inf"),
+    ("own-huge", runs(Ranged(), 2, log_scale=-1e39), "at most 3.4e+38 in size, not -1e+39"),
+    ("own-tiny", runs(Ranged(), 2, log_scale=-1e-50), "which float32 takes for 0"),
+    ("own-default", runs(Ranged(scale=3.0), 2), "scale has to be a number from 0.5 to 2, not 3.0"),
+    ("own-unknown", runs(Ranged(), 2, scal=1), "choose one of: log_scale, scale (0.5 to 2), steps (from 2)"),
+    ("unknown-with-ranges", runs(alpha=1), "choose one of: beta (from 0), learning_rate (from 0)"),
     ("beta-twice", runs(beta=[1, 4, 1]), "give every value once"),
     ("beta-close", runs(beta=[1, 1 + 1e-9]), "1 and 1.000000001, which float32 takes for the same"),
     ("beta-none", runs(beta=[]), "at least one seed and one value"),
@@ -302,6 +358,20 @@ CONTRACT = [
     ("decode-arguments", changed(decode=lambda p: p), "decode has to be called as decode(params, latents, batch)"),
     ("prior-text", changed(prior="gaussian"), "prior has to be a function"),
     ("prior-distribution", changed(prior=Gaussian(0, 1)), "prior has to be a function"),
+    ("encode-density", changed(encode=lambda p, b: Sampled(mixed(p, b)[:, 0])), "or say has_density = False"),
+    ("generate-array", changed(generate=jnp.zeros(3)), "generate has to be a function"),
+    ("generate-arguments", changed(generate=lambda p: p), "generate has to be called as generate(params, key, batch)"),
+    ("generate-shape", changed(generate=lambda p, k, b: b.x[0]), "generate has to give new examples"),
+    ("generate-fails", changed(generate=lambda p, k, b: b.x.undefined), "generate fails when it is traced"),
+    ("classify-text", changed(classify="label"), "classify has to be a function"),
+    (
+        "classify-number",
+        changed(classify=lambda p, b: 1.0),
+        "give log p(class | x), floats [B, classes]",
+    ),
+    ("classify-other", changed(classify=lambda p, b: jnp.zeros((2, 4)), classes=3), "here [2, 3], not float32[2, 4]"),
+    ("codebook-shape", changed(codebook=lambda p: jnp.zeros(3)), "codebook has to give the vectors of all codes"),
+    ("codebook-alone", changed(codebook=lambda p: jnp.zeros((8, 3))), "without indices"),
     ("prior-array", changed(prior=lambda p, b: b.x), "without sample"),
     ("optimizer-optax", changed(optimizer=optax.adam(1e-3)), "optimizer has to be a function, (hyper) ->"),
     ("optimizer-text", changed(optimizer="adam"), "optimizer has to be a function"),

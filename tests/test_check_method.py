@@ -11,6 +11,7 @@ import pytest
 from vaejax import InputError, Method, data
 from vaejax.distributions.basic import Bernoulli, Delta, StandardNormal
 from vaejax.method import MeanOverExamples
+from vaejax.networks.quantizer import Codes
 from vaejax.testing import check_method
 
 SOURCE = data.arrays("noise", np.random.default_rng(0).random((64, 2, 2, 1)).astype(np.float32))
@@ -70,6 +71,10 @@ def five(params, batch):
     return StandardNormal(jnp.zeros((len(batch.x), 5)))
 
 
+def numbered(params, batch):
+    return Codes(encode(params, batch).mean, jnp.zeros(2, int))
+
+
 def make():
     return METHOD
 
@@ -85,6 +90,9 @@ LACKS = [
         METHOD._replace(prior=five),
         "shapes: a draw of the prior",
     ),
+    ("generated", METHOD._replace(generate=lambda params, key, batch: jnp.zeros((2, 2, 2, 1))), "shapes: what it gen"),
+    ("classes", METHOD._replace(classify=lambda params, batch: jnp.zeros((2, 3))), r"shapes: log p\(class \| x\)"),
+    ("codes", METHOD._replace(encode=numbered, codebook=lambda params: jnp.zeros((9, 3))), "shapes: the vector of"),
     ("pickling", METHOD.made_by(lambda: METHOD), "pickling: "),
     ("another after pickling", METHOD._replace(hyper=Hyper(2.0)).made_by(make), "pickling: it comes back with Hyper"),
 ]

@@ -164,7 +164,9 @@ def test_the_rate_to_a_learned_prior_is_the_closed_form(started):
     assert isinstance(posterior, Conditioned) and isinstance(prior.base, Gaussian)
     m, v, n, w = (np.asarray(leaf, np.float64) for leaf in (*posterior.base, *prior.base))
     exact = 0.5 * (((m - n) ** 2 + np.exp(v)) / np.exp(w) - 1 + w - v)
-    found = objectives.rate(posterior, prior, posterior.mean)
+    found = objectives.rate_per_latent(posterior, prior)
+    rate = objectives.rate(posterior, prior, posterior.mean)
+    np.testing.assert_allclose(rate, exact.sum(axis=1), rtol=1e-5)
     assert found.shape == (32, 3) and exact.mean() > 0.1
     np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-5)
     _, metric = method.loss(params, method.hyper, BATCH, jax.random.key(0), 0)
@@ -179,7 +181,7 @@ def test_the_densities_of_conditioned_latents_are_those_of_z():
     np.testing.assert_array_equal(both.mean, [[1, 1, 1, 5], [1, 1, 1, 7]])
     np.testing.assert_array_equal(both.log_prob(latents), base.log_prob(latents[:, :3]))
     np.testing.assert_array_equal(
-        objectives.rate(both, Conditioned(StandardNormal(jnp.zeros((2, 3))), condition), latents), base.kl()
+        objectives.rate(both, Conditioned(StandardNormal(jnp.zeros((2, 3))), condition), latents), base.kl().sum(axis=1)
     )
 
 

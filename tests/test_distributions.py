@@ -1,5 +1,6 @@
 """Closed forms against scipy."""
 
+import importlib
 from functools import partial
 
 import jax
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
+from vaejax import distributions
+from vaejax.distributions import COLUMNS, Categories, Conditioned, Masked, Mixed
 from vaejax.distributions.basic import (
     LIKELIHOODS,
     Bernoulli,
@@ -25,7 +28,9 @@ from vaejax.distributions.basic import (
     StandardNormal,
     softplus,
 )
+from vaejax.distributions.declared import has_density, is_sized, shares_total
 from vaejax.errors import InputError
+from vaejax.networks import quantizer
 from vaejax.objectives import reconstruction
 
 numbers = st.floats(-4, 4, width=32)
@@ -325,3 +330,40 @@ def test_a_mixture_of_nothing_and_a_single_level_are_refused(make, message):
     with pytest.raises(InputError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def _classes(*modules):
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    return {each.__name__: each for each in found if each.__module__.startswith("vaejax.")}
+
+
+METHOD_MODULES = [importlib.import_module(f"vaejax.methods.{name}") for name in ("code_prior", "hierarchical_vae")]
+DISTRIBUTIONS = {
+    name: each
+    for name, each in _classes(distributions, distributions.priors, quantizer, *METHOD_MODULES).items()
+    if hasattr(each, "log_prob") and name != "Distribution"
+}
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_every_distribution_says_whether_it_has_a_density(name):
+    said = vars(DISTRIBUTIONS[name])["has_density"]
+    assert isinstance(said, property) or said is (name not in ("Delta", "SwissRoll"))
+
+
+def test_every_family_says_whether_it_is_sized():
+    families = [*LIKELIHOODS.values(), *COLUMNS.values(), Delta, Gaussian, Categories(3), Mixed(("gaussian",))]
+    assert all(type(family.sized) is bool for family in families)
+    sized = {name for name, family in LIKELIHOODS.items() if is_sized(family)}
+    assert sized == {"poisson", "negative_binomial", "zero_inflated_negative_binomial", "multinomial"}
+    assert not any(is_sized(family) for family in COLUMNS.values())
+
+
+def test_what_says_nothing_has_a_density_and_no_size():
+    class Own:
+        parameters = 1
+
+    assert has_density(Own()) and not is_sized(Own()) and not shares_total(Own())
+    point, normal = Delta(jnp.zeros((2, 3))), Gaussian(jnp.zeros((2, 3)), jnp.zeros((2, 3)))
+    for wrapper, argument in ((Conditioned, jnp.ones((2, 1))), (Masked, jnp.ones((2, 3), bool))):
+        assert not has_density(wrapper(point, argument)) and has_density(wrapper(normal, argument))

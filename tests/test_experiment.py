@@ -294,7 +294,11 @@ BAD = [
     ("method None", {"method": None}, "method has to be a name"),
     ("axes a list", {"axes": ["beta"]}, "axes has to be a dictionary of names and values"),
     ("axes of numbers", {"axes": {1: [2]}}, "axes has to be a dictionary of names"),
-    ("unknown axis", {"axes": {"bta": [1]}}, "the method 'beta_vae' has no bta to sweep; it has beta, learning_rate"),
+    (
+        "unknown axis",
+        {"axes": {"bta": [1]}},
+        "has no bta to sweep; it has beta (from 0), learning_rate",
+    ),
     ("axis of texts", {"axes": {"beta": ["1", "2"]}}, "beta has to be a number"),
     ("axis a text", {"axes": {"beta": "12"}}, "beta has to be a number"),
     ("axis empty", {"axes": {"beta": []}}, "at least one seed and one value"),

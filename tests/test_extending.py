@@ -21,7 +21,6 @@ LIBRARY = ROOT / "vaejax"
 FIGURES = {"analysis/study.py", "analysis/findings.py", "analysis/tables.py", "plots/study.py"}  # names and colours
 KNOWN = {  # what is built on these, or asks about them by name: no part of adding another
     "vae": {"metrics/baselines.py", "experiment.py"},  # of untrained weights; what is trained where nothing is named
-    "stacked_classifier": {"metrics/measure.py", "apply/classify.py"},  # its log p(class | x)
     "mig": {"metrics/measure.py", "report/sweep.py", "analysis/answers.py"},  # is measured without being asked for
     "explicitness": {"metrics/downstream.py"},  # by its classifier
     "log_likelihood": {"metrics/evidence.py", "metrics/annealed_importance_sampling.py", "metrics/__init__.py"},

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from vaejax import InputError, objectives
-from vaejax.distributions.basic import Gaussian
+from vaejax.distributions.basic import Gaussian, StandardNormal
 from vaejax.methods.parts.schedules import anneal
 
 N, D = 5, 2
@@ -201,3 +201,18 @@ def test_annealing_of_no_length_is_the_end_exactly_from_the_first_step_on():
     assert traced_anneal(0, 0.3, 0.7, 0.0) == np.float32(0.7)
     assert traced_anneal(10, 0.3, 0.7, 10.0) == np.float32(0.7)
     assert traced_anneal(0, 0.3, 0.7, 10.0) == np.float32(0.3)
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 3), (2, 2, 3)], ids=["vectors", "sequences", "grids"])
+def test_the_rate_is_one_number_of_each_example_whatever_shape_latents_have(shape):
+    """KL(N(m, s^2) || N(0, 1)) = (m^2 + s^2 - 1) / 2 - log s, with m = 1, 2 and s = 2; to N(m, s^2) it is 0."""
+    mean = jnp.stack([jnp.full(shape, 1.0), jnp.full(shape, 2.0)])
+    posterior = Gaussian(mean, jnp.full(mean.shape, 2 * math.log(2)))
+    each = np.array([(m**2 + 3) / 2 - math.log(2) for m in (1.0, 2.0)])
+    prior = StandardNormal(jnp.zeros(mean.shape))
+    per_latent = objectives.rate_per_latent(posterior, prior)
+    assert per_latent.shape == mean.shape
+    np.testing.assert_allclose(per_latent.reshape(2, -1), np.tile(each[:, None], math.prod(shape)), rtol=1e-6)
+    np.testing.assert_allclose(objectives.rate(posterior, prior, mean), each * math.prod(shape), rtol=1e-6)
+    np.testing.assert_array_equal(objectives.rate(posterior, posterior, mean), np.zeros(2))
+    np.testing.assert_array_equal(objectives.rate_per_latent(posterior, posterior), np.zeros(mean.shape))

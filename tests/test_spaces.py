@@ -11,6 +11,7 @@ import vaejax
 from vaejax import METHODS, Batch, Experiment, InputError, Space, build, load_run, metrics, vae
 from vaejax.data import arrays, load
 from vaejax.distributions import FixedGaussian
+from vaejax.metrics.codes import codes
 
 RANDOM = np.random.default_rng(0)
 REAL = RANDOM.normal(size=(60, 5)).astype(np.float32)
@@ -146,6 +147,33 @@ def test_factor_analysis_with_missing_values_has_its_exact_likelihood():
         part = whole[np.ix_(there, there)]
         exact.append(multivariate_normal(bias[there], part).logpdf(x[there]) if there.any() else 0.0)
     assert found["log_likelihood"] == pytest.approx(np.mean(exact), abs=0.05)
+    elements = np.asarray(batch.mask).sum() / 40
+    assert elements < data and found["bits_per_dim"] == pytest.approx(-found["log_likelihood"] / elements / np.log(2))
+    annealed = metrics.annealed_importance_sampling(
+        method, params, batch, jax.random.key(3), steps=100, chains=4, leapfrogs=3, images=None
+    )
+    assert annealed["log_likelihood"] == pytest.approx(np.mean(exact), abs=0.05)
+    assert annealed["bits_per_dim"] == pytest.approx(-annealed["log_likelihood"] / elements / np.log(2))
+
+
+def test_what_is_measured_does_not_depend_on_what_is_hidden():
+    """KL, active units, squared error, codes and estimates of log p(x) of a table padded by 0, and by 50."""
+    source = SOURCES["real"]
+    method = build("vae", source.space, latents=2, width=6)
+    params = jax.tree.map(
+        lambda leaf: leaf[None], method.init(jax.random.key(0), source.at(source.data, jnp.arange(2)))
+    )
+    one = jax.tree.map(lambda leaf: leaf[0], params)
+    hidden = jnp.where(jnp.isfinite(REAL), source.data["x"], 50.0)
+    assert (hidden == 50).any()
+    found = []
+    for each in (source, source._replace(data=source.data | {"x": hidden})):
+        table = vaejax.measure(method, each, params).set_index("metric")["value"].to_dict()
+        estimate = metrics.log_likelihood(method, one, each, jax.random.key(1), samples=10)
+        found.append((table, estimate, codes(method, each, params, np.arange(60))))
+    assert {"elbo", "kl_latent_1", "active_units", "squared_error"} <= set(found[0][0])
+    assert found[0][:2] == found[1][:2]
+    np.testing.assert_array_equal(found[0][2], found[1][2])
 
 
 def test_a_table_goes_the_whole_way_to_a_page_and_is_opened_again(tmp_path):

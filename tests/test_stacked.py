@@ -14,9 +14,10 @@ from vaejax.distributions.basic import Bernoulli
 from vaejax.methods.parts.corruptions import masking
 from vaejax.methods.parts.schedules import stage
 from vaejax.methods.parts.stacked import down, hidden, in_stages, stack_of
-from vaejax.methods.stacked_classifier import labelled, log_probabilities
+from vaejax.methods.stacked_classifier import log_probabilities
 from vaejax.networks import network
 from vaejax.networks.mlp import MLPDecoder, MLPEncoder
+from vaejax.objectives import labelled
 
 SHAPE = (8, 8, 1)
 DIGITS = load("digits")

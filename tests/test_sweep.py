@@ -1,8 +1,10 @@
 """The sweep is one program, and how it is split changes nothing."""
 
+import importlib
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -10,14 +12,19 @@ import pandas as pd
 import pytest
 from jax.sharding import AxisType
 
-from vaejax import InputError, build, fit, grid, train
+from tests.conftest import ROOT
+from vaejax import METHODS, InputError, build, fit, grid, train
 from vaejax.data import load
+from vaejax.hyper import Share, listed, ranges
+from vaejax.methods.parts.codebook import AverageHyper, GradientHyper
+from vaejax.networks import network
 from vaejax.storage.ledger import Ledger
 from vaejax.training import sweep
 
 METHOD = build("beta_vae", (8, 8, 1), "mlp", latents=3, width=16)
 CONV = build("beta_vae", (8, 8, 1), "conv", latents=3, width=4)  # takes ten times as long to compile
 DIGITS = load("digits")
+NETWORKS = network("mlp", (8, 8, 1), 3, 16)
 STEPS = 12
 
 
@@ -67,6 +74,26 @@ def test_grid_is_every_combination_with_seeds_fastest():
     }
     assert grid(METHOD.hyper, 3).table()["beta"].tolist() == [METHOD.hyper.beta] * 3
     assert grid(METHOD.hyper, 2, common_random_numbers=False, beta=[1, 2]).streams.tolist() == [0, 1, 2, 3]
+
+
+def test_every_number_of_a_range_may_be_swept():
+    class Hyper(NamedTuple):
+        log_scale: float = -1.0
+        level: Share = 0.5
+
+    found = grid(Hyper(), 1, log_scale=[-2, 0, 3], level=[0, 1]).hyper
+    assert found.log_scale.tolist() == [-2, -2, 0, 0, 3, 3] and found.level.tolist() == [0, 1] * 3
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_hyperparameter_of_a_method_states_its_range(name):
+    module = importlib.import_module(f"vaejax.methods.{name}")
+    kinds = [each for each in vars(module).values() if isinstance(each, type) and each.__name__.endswith("Hyper")]
+    kinds = kinds or [AverageHyper, GradientHyper, type(METHODS["vae"](*NETWORKS).hyper)]
+    page = (ROOT / "docs" / "methods.md").read_text()
+    row = next((line for line in page.splitlines() if line.startswith(f"| `{name}` |")), "")
+    assert any(row.endswith(f"| {listed(kind)} |") for kind in kinds), row
+    assert kinds and all(own.low == 0 and own.high in (1, np.inf) for kind in kinds for own in ranges(kind).values())
 
 
 @pytest.mark.parametrize(

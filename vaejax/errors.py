@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -14,24 +14,24 @@ class InputError(ValueError):
     """Something the user gave can't be used. The message is one clear line; a script prints it and exits with 2."""
 
 
-def choose(table: Mapping[str, Value], name: str, what: str) -> Value:
-    """`table[name]`, or an InputError that names the nearest entry and the choices.
+def choose(table: Mapping[str, Value], name: str, what: str, shown: Callable[[str], str] = str) -> Value:
+    """`table[name]`, or an InputError that names the nearest entry and the choices, each as it is `shown`.
 
     Raises:
       InputError: `name` is not in `table`.
     """
     if not isinstance(name, str):
-        raise InputError(f"{what} has to be a name, not {shortened(name)}; choose one of: {_listed(table)}")
+        raise InputError(f"{what} has to be a name, not {shortened(name)}; choose one of: {_listed(table, shown)}")
     if name in table:
         return table[name]
     near = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    raise InputError(f"unknown {what} {name[:60]!r}{hint} choose one of: {_listed(table)}")
+    raise InputError(f"unknown {what} {name[:60]!r}{hint} choose one of: {_listed(table, shown)}")
 
 
-def _listed(table: Mapping[str, Value], most: int = 260) -> str:
+def _listed(table: Mapping[str, Value], shown: Callable[[str], str], most: int = 260) -> str:
     """The names in order, as far as a line has room for them."""
-    text = ", ".join(sorted(table))
+    text = ", ".join(map(shown, sorted(table)))
     return text if len(text) <= most else f"{text[: text.rindex(', ', 0, most)]}, ... ({len(table)} in all)"
 
 

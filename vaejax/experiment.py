@@ -18,6 +18,7 @@ import jax
 
 from vaejax.data import Arrays, Factors, Source, Streamed, example, load
 from vaejax.errors import InputError, check_sizes, choose, one_line, shortened
+from vaejax.hyper import listed
 from vaejax.method import Batch, Method, as_space
 from vaejax.methods import build
 from vaejax.metrics.measure import measure
@@ -187,7 +188,7 @@ def prepared(experiment: Experiment) -> Prepared:
         if name not in method.hyper._fields:
             raise InputError(
                 f"unknown hyperparameter {shortened(name)}: the method {model['method']!r} has no {name} to sweep; it "
-                f"has {', '.join(method.hyper._fields) or 'none'}"
+                f"has {listed(method.hyper) or 'none'}"
             )
     whole = isinstance(test, Factors) and math.prod(test.sizes) == test.size
     if experiment.metrics and not whole:

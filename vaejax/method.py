@@ -44,6 +44,11 @@ class Space(NamedTuple):
     levels: int | tuple[int | None, ...] | None = None
     ragged: int = 0
 
+    @property
+    def example(self) -> str:
+        """What one example is called, in units such as "nats per image"."""
+        return "image" if len(self.shape) == 3 else "example"
+
 
 def as_space(space: "Space | tuple[int, ...]") -> Space:
     """The space itself, or that of a bare shape: images of three axes are `unit`, anything else is `real`."""
@@ -51,7 +56,10 @@ def as_space(space: "Space | tuple[int, ...]") -> Space:
 
 
 class Distribution(Protocol):
-    """A batch of independent distributions; see `vaejax.distributions`."""
+    """A batch of independent distributions; see `vaejax.distributions`.
+
+    A posterior or a prior without `log_prob`, or with one that is no log-density, says `has_density = False`.
+    """
 
     @property
     def mean(self) -> Array:
@@ -134,9 +142,10 @@ class Method(NamedTuple):
     """A way to train and use an autoencoder, as pure functions over a pytree of parameters.
 
     Fields:
-      hyper: a NamedTuple of float defaults (`beta`, `learning_rate`, ...). Traced. init: `(key, batch) -> params`.
-      loss: `(params, hyper, batch, key, step) -> (scalar, metrics)`; metrics are scalars (nats per image), with `loss`.
-        `MeanOverExamples` of it, where it is one.
+      hyper: a NamedTuple of float defaults (`beta`, `learning_rate`, ...), traced; each has a range (`vaejax.hyper`).
+      init: `(key, batch) -> params`.
+      loss: `(params, hyper, batch, key, step) -> (scalar, metrics)`; metrics are scalars (nats per example), with
+        `loss`. `MeanOverExamples` of it, where it is one.
       encode: `(params, batch) -> posterior`, a Distribution over latents [B, latents].
       decode: `(params, latents, batch=None) -> likelihood` over examples [B, *event]; it may read the mask, the size
         and the condition of a batch.
@@ -145,6 +154,11 @@ class Method(NamedTuple):
         A conditional method reads its condition in the batch, others only how many there are. None without a prior.
       classes: labels that it reads are below this; None if it reads none.
       unlabelled: whether it also learns from images without a label, which is -1.
+      generate: `(params, key, batch) -> x`, one new example for each of the batch, where a method has its own way; it
+        reads in the batch what `prior` does. None: the expectation of what draws of the prior decode to.
+      classify: `(params, batch) -> log p(class | x)` [B, classes] in nats. None: it has learned no classes.
+      codebook: `params -> [K, D]`, the vectors of all its codes, where these are a finite set; what it encodes to has
+        `indices` [B, *grid] then, the numbers of the codes. None: any vector is a code.
       recipe: how it was made, by which it is pickled: functions within functions can't be. Nothing else reads it.
     """
 
@@ -157,6 +171,9 @@ class Method(NamedTuple):
     prior: Callable[[Params, Batch], Any] | None = None
     classes: int | None = None
     unlabelled: bool = False
+    generate: Callable[[Params, Key[Array, ""], Batch], Array] | None = None
+    classify: Callable[[Params, Batch], Float[Array, "B classes"]] | None = None
+    codebook: Callable[[Params], Float[Array, "K D"]] | None = None
     recipe: Recipe | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:

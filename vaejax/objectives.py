@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from vaejax.distributions.basic import Gaussian, StandardNormal
 from vaejax.distributions.conditions import unconditioned
@@ -30,28 +30,34 @@ def reconstruction(likelihood: Distribution, x: Float[Array, "B H W C"]) -> Floa
     return -jax.tree.map(_flat, likelihood).log_prob(_flat(x)).sum(axis=-1)
 
 
-def kl_per_latent(posterior: Gaussian) -> Float[Array, "B latents"]:
-    """KL(q(z_j | x) || N(0, 1)) in nats per example and latent: its sum is the rate."""
-    return posterior.kl()
-
-
 def total_log_prob(distribution: Distribution, x: Float[Array, "B ..."]) -> Float[Array, " B"]:
     """log p(x) in nats per example, summed over all that it is made of."""
     return _flat(distribution.log_prob(x)).sum(axis=-1)
 
 
-def rate(posterior: Any, prior: Any, z: Float[Array, "B ..."]) -> Float[Array, "B latents"]:
-    """KL(q(z | x) || p(z)) in nats per example and latent: its sum is the rate.
+CLOSED_FORMS: dict[tuple[type, type], Callable[[Any, Any], Float[Array, "B ..."]]] = {  # KL(q || p), elementwise
+    (Gaussian, StandardNormal): lambda q, p: q.kl(),
+    (Gaussian, Gaussian): lambda q, p: q.kl(p),
+}
 
-    In closed form where both are Gaussian; otherwise log q(z | x) - log p(z) at the one sample z, as a single column
-    [B, 1], whose expectation it is. A condition that both are given has no part in it.
+
+def rate_per_latent(posterior: Any, prior: Any) -> Float[Array, "B ..."] | None:
+    """KL(q(z | x) || p(z)) in nats per example and latent, as many as there are latents; its sum is the rate.
+
+    None without a closed form, which both have where they are Gaussian. A condition that both are given has no part.
     """
     q, p = unconditioned(posterior), unconditioned(prior)
-    if isinstance(q, Gaussian) and isinstance(p, StandardNormal):
-        return kl_per_latent(q)
-    if isinstance(q, Gaussian) and isinstance(p, Gaussian):
-        return q.kl(p)
-    return (total_log_prob(posterior, z) - total_log_prob(prior, z))[:, None]
+    closed = CLOSED_FORMS.get((type(q), type(p)))
+    return None if closed is None else closed(q, p)
+
+
+def rate(posterior: Any, prior: Any, z: Float[Array, "B ..."]) -> Float[Array, " B"]:
+    """KL(q(z | x) || p(z)) in nats per example, summed over all latents, whatever their shape.
+
+    In closed form where there is one; otherwise log q(z | x) - log p(z) at the one sample z, whose expectation it is.
+    """
+    nats = rate_per_latent(posterior, prior)
+    return total_log_prob(posterior, z) - total_log_prob(prior, z) if nats is None else _flat(nats).sum(axis=-1)
 
 
 def log_weight(posterior: Any, prior: Any, likelihood: Any, z: Array, x: Float[Array, "B H W C"]) -> Float[Array, " B"]:
@@ -79,6 +85,18 @@ def squared_error(
         return squares.sum(axis=-1)
     there = jnp.broadcast_to(mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), x.shape)
     return jnp.where(_flat(there), squares, 0.0).sum(axis=-1)
+
+
+def labelled(log_p: Float[Array, "B classes"], label: Int[Array, " B"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Means over the examples with a label, 0 if there is none: cross-entropy in nats, and share of right answers.
+
+    A label that is no class makes the cross-entropy NaN.
+    """
+    known = label >= 0
+    count = jnp.maximum(known.sum(), 1)
+    nats = -jnp.take_along_axis(log_p, jnp.where(known, label, 0)[:, None], axis=-1)[:, 0]
+    right = (log_p.argmax(axis=-1) == label) & known
+    return jnp.where(known, nats, 0.0).sum() / count, right.sum() / count
 
 
 def capacity_penalty(rate: Float[Array, " B"], capacity: Float[Array, ""] | float) -> Float[Array, ""]:

@@ -17,8 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaejax.apply.generate import generated
 from vaejax.data.source import Sample, Source, Streamed, example, examples
 from vaejax.errors import InputError, check_sizes, shortened
+from vaejax.hyper import ranges
 from vaejax.method import Batch, MeanOverExamples, Method, Params
 from vaejax.training import contract, step
 from vaejax.training.fingerprint import program
@@ -40,7 +42,8 @@ def check_method(
     """Nothing, where the method has every property; they are tried in this order, and the line begins with its name.
 
     - contract: every function takes and gives what `vaejax.Method` says.
-    - shapes: codes, their draws, what they decode to, the prior's draws and what those decode to fit the batch.
+    - shapes: codes, their draws, what they decode to, the prior's draws and what those decode to fit the batch; and so
+      do what it generates, log p(class | x) and the indices of codes, where it has these abilities.
     - pickling: a method with a recipe comes back as a method whose program is the same.
     - finite: loss and gradients are finite numbers in every step.
     - vmapped = serial: runs that are vmapped are what each is by itself: parameters within PARAMETERS, metrics within
@@ -131,6 +134,14 @@ def _shapes(method: Method, one: Batch) -> None:
             new = method.prior(params, batch).sample(key)
             same("a draw of the prior", new, z)
             same("the mean of what a draw of the prior decodes to", _decoded(method, params, new, batch).mean, batch.x)
+        if method.prior is not None or method.generate is not None:
+            same("what it generates", generated(method, params, key, batch), batch.x)
+        if method.classify is not None:
+            log_p = method.classify(params, batch)
+            if log_p.ndim != 2 or len(log_p) != len(batch.x) or log_p.shape[1] != (method.classes or log_p.shape[1]):
+                _fail("shapes", f"log p(class | x) has the shape {log_p.shape}, not ({len(batch.x)}, classes)")
+        if method.codebook is not None:
+            same("the vector of every index of a code", method.codebook(params)[posterior.indices], posterior.mean)
 
     jax.eval_shape(traced, jax.random.key(0), batch)
 
@@ -277,8 +288,9 @@ def _moved(params: Params) -> Params:
 
 
 def _near(hyper: Any) -> Any:
-    """Other values of all hyperparameters, on the same side of their bounds."""
-    return jax.tree.map(lambda value: np.float32(0.9) * value + np.float32(1e-4), hyper)
+    """Other values of all hyperparameters, within their ranges."""
+    near = jax.tree.map(lambda value: np.float32(0.9) * value + np.float32(1e-4), hyper)
+    return type(near)(*(np.clip(value, *ranges(near)[name]) for name, value in near._asdict().items()))
 
 
 def _leaves(tree: Any) -> list[tuple[str, np.ndarray]]:

@@ -9,11 +9,11 @@ from vaejax.analysis.tables import SEPARATION, diverged_text, finished, is_numbe
 
 HEADLINES = {  # metric -> 1 where more is better, -1 where less is; what it is called, and its unit
     "accuracy": (1, "accuracy", ""),
-    "elbo": (1, "ELBO", " nats per image"),
-    "reconstruction": (-1, "reconstruction term", " nats per image"),
+    "elbo": (1, "ELBO", " nats per {}"),
+    "reconstruction": (-1, "reconstruction term", " nats per {}"),
 }
 CHANGES = {  # metric -> how its change is told, and with how many decimals
-    "kl": ("the KL goes {} nats per image", 1),
+    "kl": ("the KL goes {} nats per {}", 1),
     "active_units": ("the active units {}", 1),
     "reconstruction": ("the reconstruction term {} nats", 1),
     "mig": ("MIG goes {}", 2),
@@ -21,7 +21,7 @@ CHANGES = {  # metric -> how its change is told, and with how many decimals
 COSTS = {"reconstruction": "the reconstruction term", "elbo": "the ELBO"}
 
 
-def trade_off(table: pd.DataFrame, by: str) -> str:
+def trade_off(table: pd.DataFrame, by: str, example: str = "image") -> str:
     """How much better the best value of a hyperparameter separates the factors than the first, and what that costs.
 
     Nothing is claimed where an interval contains zero, or of few seeds (vaejax/analysis/pairs.py). `effect`, where no
@@ -32,7 +32,7 @@ def trade_off(table: pd.DataFrame, by: str) -> str:
     first = pairs.reference(settings) if settings else None
     found = pairs.best(table, by, metric, first) if metric and len(settings) > 1 else None
     if found is None:
-        return effect(table, by)
+        return effect(table, by, example)
     others = [pairs.change(table, by, other, found.setting, first) for other in SEPARATION if other != metric]
     scores = [found, *(score for score in others if score is not None)]
     return " ".join(filter(None, [*_separated(by, scores), _cost(table, by, found), diverged_text(table, by)]))
@@ -87,7 +87,7 @@ def _cost(table: pd.DataFrame, by: str, found: Change) -> str:
     return f"At {best} {_listed(parts)}." if parts else ""
 
 
-def effect(table: pd.DataFrame, by: str) -> str:
+def effect(table: pd.DataFrame, by: str, example: str = "image") -> str:
     """What the largest value of a hyperparameter changes against the smallest; and which runs diverged."""
     means = finished(table).groupby([by, "metric"])["value"].mean().unstack()
     lost = diverged_text(table, by)
@@ -99,7 +99,7 @@ def effect(table: pd.DataFrame, by: str) -> str:
     def change(metric: str) -> str:
         text, digits = CHANGES[metric]
         values = means[metric].loc[[low, high]]
-        return text.format(f"from {values[low]:.{digits}f} to {values[high]:.{digits}f}")
+        return text.format(f"from {values[low]:.{digits}f} to {values[high]:.{digits}f}", example)
 
     *parts, last = [change(metric) for metric in CHANGES if metric in means and metric != "mig"]
     told = f"{', '.join(parts)}, and {last}" if parts else last
@@ -107,7 +107,7 @@ def effect(table: pd.DataFrame, by: str) -> str:
     return f"As {by} grows from {low:g} to {high:g}, {told}{gap}. {lost}".strip()
 
 
-def best(table: pd.DataFrame, by: str, steps: int) -> str:
+def best(table: pd.DataFrame, by: str, steps: int, example: str = "image") -> str:
     """What was reached at the setting with the best accuracy, ELBO or reconstruction; and which runs diverged."""
     whole, lost = finished(table), diverged_text(table, by)
     metric = next((metric for metric in HEADLINES if metric in set(whole["metric"])), None)
@@ -120,15 +120,17 @@ def best(table: pd.DataFrame, by: str, steps: int) -> str:
     seeds = rows.loc[rows[by] == setting, "seed"].nunique()
     others = f", the best of {len(means)} settings" if len(means) > 1 else ""
     return (
-        f"After {steps:,} steps the {what} is {means[setting]:{'.1f' if unit else '.3f'}}{unit} "
+        f"After {steps:,} steps the {what} is {means[setting]:{'.1f' if unit else '.3f'}}{unit.format(example)} "
         f"({label(by, setting)}{others}), mean over {seeds} seed{'s' if seeds > 1 else ''}. {lost}"
     ).strip()
 
 
-def answered(table: pd.DataFrame, by: str, steps: int) -> str:
+def answered(table: pd.DataFrame, by: str, steps: int, example: str = "image") -> str:
     """`trade_off` of a hyperparameter on the terms of an ELBO, or else what is `best`."""
     several = table[by].nunique() > 1 and all(map(is_number, table[by].unique()))
-    return trade_off(table, by) if several and "kl" in set(table["metric"]) else best(table, by, steps)
+    if several and "kl" in set(table["metric"]):
+        return trade_off(table, by, example)
+    return best(table, by, steps, example)
 
 
 def asked(method: str, source: str, by: str | None = None) -> str:

@@ -72,7 +72,7 @@ SCORES = {  # of codes against the true factors: higher is better, 1 is perfect
     "info_mec_infoc": "InfoC",
     "info_mec_infoe": "InfoE",
 }
-MEASURES = {  # without the true factors; in nats per image where they have a unit
+MEASURES = {  # without the true factors; in nats per example where they have a unit
     "elbo": "ELBO",
     "reconstruction": "Reconstruction (nats)",
     "kl": "KL (nats)",

@@ -19,14 +19,14 @@ from scipy.special import stdtrit
 from vaejax.errors import InputError, choose
 
 SYMBOLS = {"beta": "β", "gamma": "γ", "lambda_": "λ", "learning_rate": "learning rate"}
-LABELS = {  # what a metric is called in figures and tables, with its unit; others are shown by their own name
+LABELS = {  # what a metric is called in figures and tables, with its unit
     "accuracy": "Accuracy (0 to 1)",
-    "elbo": "ELBO (nats/image)",
-    "loss": "Loss (nats/image)",
-    "reconstruction": "Reconstruction (nats/image)",
-    "kl": "KL (nats/image)",
+    "elbo": "ELBO (nats/{})",
+    "loss": "Loss (nats/{})",
+    "reconstruction": "Reconstruction (nats/{})",
+    "kl": "KL (nats/{})",
     "active_units": "Active units (count)",
-    "squared_error": "Squared error (per image)",
+    "squared_error": "Squared error (per {})",
     "mig": "Mutual information gap (0 to 1)",
     "dci_disentanglement": "DCI disentanglement (0 to 1)",
     "factor_vae_score": "FactorVAE score (0 to 1)",
@@ -57,9 +57,9 @@ def label(column: str, value: Any) -> str:
     return f"{name(column)} = {short(value)}" if is_number(value) else str(value)
 
 
-def title(metric: str) -> str:
-    """What a metric is called, with its unit where that is known."""
-    return LABELS.get(metric, metric.replace("_", " "))
+def title(metric: str, example: str = "image") -> str:
+    """What a metric is called, with its unit where that is known: nats for each `example`, as its space calls it."""
+    return LABELS[metric].format(example) if metric in LABELS else metric.replace("_", " ")
 
 
 def summary(table: pd.DataFrame, by: str = "beta", metrics: Sequence[str] | None = None) -> pd.DataFrame:
@@ -98,11 +98,13 @@ def within(mean: float, half_width: float, between: tuple[float, float]) -> tupl
     return mean, max(mean - half_width, low), min(mean + half_width, high)
 
 
-def summary_table(table: pd.DataFrame, by: str = "beta", metrics: Sequence[str] | None = None) -> pd.DataFrame:
+def summary_table(
+    table: pd.DataFrame, by: str = "beta", metrics: Sequence[str] | None = None, example: str = "image"
+) -> pd.DataFrame:
     """The summary as text for a page or a terminal: a row per hyperparameter value, a column per metric."""
     metrics = check_metrics(table, by, metrics)
     wide = summary(table, by, metrics).pivot(index=by, columns="metric", values="text")
-    wide = wide.loc[ordered(table[by]), list(metrics)].rename(columns=title)
+    wide = wide.loc[ordered(table[by]), list(metrics)].rename(columns=lambda metric: title(metric, example))
     wide["Runs"] = [runs_text(*counts(table, by, value)) for value in wide.index]
     return wide.set_axis(pd.Index([short(value) for value in wide.index], name=name(by))).rename_axis(columns=None)
 

@@ -10,11 +10,10 @@ from jaxtyping import Array, Float, Int
 
 from vaejax.data.dsprites import NAMES as DSPRITES
 from vaejax.data.source import Factors, Source, Streamed, examples
-from vaejax.distributions.basic import Gaussian, StandardNormal
 from vaejax.errors import InputError, check_sizes
 from vaejax.method import Method, Params
 from vaejax.metrics.measure import BATCH
-from vaejax.objectives import kl_per_latent
+from vaejax.objectives import rate_per_latent
 
 
 class Codes(NamedTuple):
@@ -71,8 +70,9 @@ def _encode(method, at, params, data, batches) -> dict[str, Array]:
         batch = at(data, index)
         posterior = method.encode(params, batch)
         values = {"mean": posterior.mean}
-        if isinstance(posterior, Gaussian) and isinstance(method.prior(params, batch), StandardNormal):
-            values["kl"] = kl_per_latent(posterior)
+        nats = None if method.prior is None else rate_per_latent(posterior, method.prior(params, batch))
+        if nats is not None and nats.shape == posterior.mean.shape:  # not where a condition is part of the code
+            values["kl"] = nats
         return values if batch.factors is None else {**values, "factors": batch.factors}
 
     return jax.lax.map(of_batch, batches)

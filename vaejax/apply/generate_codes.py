@@ -8,9 +8,8 @@ from jaxtyping import Array, Float, Key
 
 from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Params
-from vaejax.methods.code_prior import sample_codes
+from vaejax.methods.code_prior import Autoregressive, sample_codes
 from vaejax.metrics.checks import check_key, check_number
-from vaejax.networks.quantizer import UniformCodes
 from vaejax.training.params import check_method, check_params
 
 
@@ -22,7 +21,7 @@ def generate_codes(
     key: Key[Array, ""],
     batch: Batch,
     temperature: Float[Array, ""] | float = 1.0,
-) -> Float[Array, "B H W C"]:
+) -> Float[Array, " B *event"]:
     """The expected images of codes drawn from a trained `code_prior`, one for each element of the batch.
 
     Args:
@@ -43,18 +42,19 @@ def generate_codes(
 
 
 @partial(jax.jit, static_argnames=("method", "prior"))
-def _generate_codes(method, params, prior, prior_params, key, batch, temperature) -> Float[Array, "B H W C"]:
-    uniform = None if method.prior is None else method.prior(params, batch)
-    if not isinstance(uniform, UniformCodes):
+def _generate_codes(method, params, prior, prior_params, key, batch, temperature) -> Float[Array, " B *event"]:
+    if method.codebook is None:
         raise InputError("only a quantising autoencoder has codes to generate; use vq_vae or fsq_vae")
-    shape = uniform.mean.shape[:-1]
+    codebook = method.codebook(params)
+    shape = jax.eval_shape(method.encode, params, batch).indices.shape
     grid = shape[1:] or (1, 1)
-    known = prior.prior(prior_params, batch).network if prior.prior is not None else None
-    if known is None or known.length != grid[0] * grid[1] or known.codes != len(uniform.codebook):
+    known = None if prior.prior is None else prior.prior(prior_params, batch)
+    fits = isinstance(known, Autoregressive) and known.network.codes == len(codebook)
+    if not fits or known.network.length != grid[0] * grid[1]:
         raise InputError(
-            f"the prior has to be one over {len(uniform.codebook)} codes on a grid of {grid[0]}x{grid[1]}, as the "
+            f"the prior has to be one over {len(codebook)} codes on a grid of {grid[0]}x{grid[1]}, as the "
             "autoencoder's are; train code_prior on its code_grids"
         )
     check_params(prior, Batch(jnp.zeros((1, *grid, 1))), prior_params, runs=False)
     indices = sample_codes(prior, prior_params, key, (shape[0], *grid), temperature)
-    return method.decode(params, uniform.codebook[indices.reshape(shape)]).mean
+    return method.decode(params, codebook[indices.reshape(shape)], batch).mean

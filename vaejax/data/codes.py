@@ -23,7 +23,7 @@ def code_grids(method: Method, params: Params, source: Source | Streamed, images
     Codes without a grid, [B], are grids of one place. Labels stay.
 
     Args:
-      method, params: a method whose posterior has `indices` (`vq_vae`, `fsq_vae`), and the parameters of one run.
+      method, params: a method with a `codebook` (`vq_vae`, `fsq_vae`), and the parameters of one run.
       images: of so many images, the same each time, where there are more; all if not given.
 
     Raises:
@@ -34,11 +34,11 @@ def code_grids(method: Method, params: Params, source: Source | Streamed, images
     if not isinstance(method, Method) or not isinstance(source, Arrays | Factors | Streamed):
         raise InputError(f"codes are those of a method from build, for a source; not {shortened((method, source))}")
     try:
-        posterior = jax.eval_shape(method.encode, params, example(source))
+        jax.eval_shape(method.encode, params, example(source))
     except (TypeError, ValueError, KeyError, FlaxError) as error:
         what = f"the method can't encode {called(source)} with these parameters ({one_line(error)})"
         raise InputError(f"{what}; give those of one run, trained on images of this shape") from error
-    if not hasattr(posterior, "indices"):
+    if method.codebook is None:
         raise InputError("only a quantising autoencoder gives indices of codes; use vq_vae or fsq_vae")
     chosen = examples(source, source.size if images is None else images).astype(np.int32)
     count, rows = chosen.size, -(-chosen.size // BATCH)

@@ -2,7 +2,8 @@
 
 A *family* is anything with a number `parameters` (how many arrays a network has to give) that makes a distribution when
 it is called with them. `Gaussian` and `Bernoulli` are families themselves; `FixedGaussian` and `LearnedGaussian` are
-families of Gaussian likelihoods for pixels. Those that end where pixels do are in `vaejax.distributions.pixels`.
+families of Gaussian likelihoods for pixels. Those that end where pixels do are in `vaejax.distributions.pixels`. What
+both say of themselves (`has_density`, `sized`) is in `vaejax.distributions.declared`.
 """
 
 import dataclasses
@@ -47,6 +48,8 @@ class Delta(NamedTuple):
 
     mean: Float[Array, "*shape"]
     parameters = 1
+    has_density = False
+    sized = False
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*shape"]:
         """The point itself."""
@@ -64,6 +67,8 @@ class Gaussian(NamedTuple):
     mean: Float[Array, "*shape"]
     log_var: Float[Array, "*shape"]
     parameters = 2
+    has_density = True
+    sized = False
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*shape"]:
         """Reparameterised: mean + exp(log_var / 2) * noise (Kingma & Welling 2014, section 2.4)."""
@@ -86,6 +91,7 @@ class StandardNormal(NamedTuple):
     """N(0, I): the usual prior. It is given its mean, zeros, for the shape."""
 
     mean: Float[Array, "*shape"]
+    has_density = True
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, "*shape"]:
         """Noise of this shape."""
@@ -105,6 +111,8 @@ class Bernoulli(NamedTuple):
 
     logits: Float[Array, "*shape"]
     parameters = 1
+    has_density = True
+    sized = False
 
     @property
     def mean(self) -> Float[Array, "*shape"]:
@@ -137,6 +145,7 @@ class FixedGaussian:
 
     scale: float = 1.0
     parameters = 1
+    sized = False
 
     def __post_init__(self):
         if not _is_positive(self.scale):
@@ -161,6 +170,7 @@ class LearnedGaussian:
 
     floor: float = 1 / 256
     parameters = 2
+    sized = False
 
     def __post_init__(self):
         if not _is_positive(self.floor):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from vaejax.distributions.declared import has_density
 from vaejax.errors import InputError
 from vaejax.method import Method
 
@@ -19,6 +20,11 @@ class Conditioned(NamedTuple):
 
     base: Any
     condition: Float[Array, "B C"]
+
+    @property
+    def has_density(self) -> bool:
+        """Whether the base has one."""
+        return has_density(self.base)
 
     @property
     def mean(self) -> Float[Array, "B D+C"]:
@@ -51,6 +57,11 @@ class Given(NamedTuple):
     base: Any
     given: Float[Array, "*shape"]
     observed: Bool[Array, "*shape"]
+
+    @property
+    def has_density(self) -> bool:
+        """Whether the base has one."""
+        return has_density(self.base)
 
     @property
     def mean(self) -> Float[Array, "*shape"]:

@@ -6,6 +6,7 @@ from jaxtyping import Array
 
 from vaejax.distributions.basic import Family
 from vaejax.distributions.counts import size_factor
+from vaejax.distributions.declared import is_sized
 from vaejax.distributions.masks import masked
 from vaejax.method import Batch
 
@@ -19,6 +20,6 @@ def likelihood_of(family: Family, arrays: tuple[Array, ...], batch: Batch | None
     found = family(*arrays)
     if batch is None:
         return found
-    if getattr(family, "sized", False):
+    if is_sized(family):
         found = found.sized(size_factor(batch.x, batch.mask))
     return found if batch.mask is None else masked(found, batch.mask)

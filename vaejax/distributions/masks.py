@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from vaejax.distributions.multinomial import Multinomial
+from vaejax.distributions.declared import has_density, shares_total
 from vaejax.errors import InputError
 
 
@@ -25,7 +25,7 @@ class Masked(NamedTuple):
     @property
     def has_density(self) -> bool:
         """Whether the base has one."""
-        return self.base.has_density
+        return has_density(self.base)
 
     @property
     def mean(self) -> Float[Array, "B ..."]:
@@ -40,13 +40,13 @@ class Masked(NamedTuple):
         """The base's log p(x) in nats, and 0 where nothing is there, with gradients of 0.
 
         Missing elements are put to 0 first, since a gradient through a NaN is NaN, also where it isn't used.
-        Multinomial counts are those among the elements that are there.
+        Elements that share a total share that of those that are there.
 
         Raises:
           InputError: the mask doesn't have the leading axes of x.
         """
         there = _spread(self.mask, jnp.shape(x))
-        base = self.base.among(there) if isinstance(self.base, Multinomial) else self.base
+        base = self.base.among(there) if shares_total(self.base) else self.base
         return jnp.where(there, base.log_prob(jnp.where(there, x, 0.0)), 0.0)
 
 

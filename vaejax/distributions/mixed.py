@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from vaejax.distributions.basic import Bernoulli, Family, FixedGaussian, LearnedGaussian
 from vaejax.distributions.counts import NegativeBinomialCounts, PoissonCounts, ZeroInflatedCounts
+from vaejax.distributions.declared import is_sized
 from vaejax.distributions.vectors import LearnedStudentT
 from vaejax.errors import InputError, choose, shortened
 
@@ -80,7 +81,7 @@ def _family(kind: Any, column: int) -> Family:
             f"column {column} has the kind {shortened(kind)}; give one of: {', '.join(COLUMNS)}, or a family such as "
             f"Categories(3)"
         )
-    if getattr(kind, "sized", False):
+    if is_sized(kind):
         raise InputError(f"column {column} is {shortened(kind)}, of shares of a total; give a family with sized=False")
     return kind
 

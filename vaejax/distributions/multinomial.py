@@ -23,6 +23,7 @@ class Multinomial(NamedTuple):
     logits: Float[Array, "B ..."]
     total: Float[Array, "B ..."]
     has_density = True
+    shares_total = True
 
     @property
     def mean(self) -> Float[Array, "B ..."]:

@@ -28,6 +28,8 @@ class ContinuousBernoulli(NamedTuple):
 
     logits: Float[Array, "*shape"]
     parameters = 1
+    has_density = True
+    sized = False
 
     @property
     def mean(self) -> Float[Array, "*shape"]:
@@ -78,6 +80,7 @@ class DiscretizedLogistic(NamedTuple):
     logits: tuple[Float[Array, "*shape"], ...]
     means: tuple[Float[Array, "*shape"], ...]
     raw_log_scales: tuple[Float[Array, "*shape"], ...]
+    has_density = True
 
     def _parts(self) -> tuple[Float[Array, " components *shape"], ...]:
         """Log-weights, means and log-scales."""
@@ -132,6 +135,7 @@ class Categorical(NamedTuple):
     """
 
     logits: tuple[Float[Array, "*shape"], ...]
+    has_density = True
 
     @property
     def mean(self) -> Float[Array, "*shape"]:
@@ -166,6 +170,7 @@ class LogisticMixture:
     """
 
     components: int = 5
+    sized = False
 
     def __post_init__(self):
         check_sizes(-LARGEST, components=self.components)
@@ -194,6 +199,7 @@ class PixelLevels:
     """
 
     levels: int = LEVELS
+    sized = False
 
     def __post_init__(self):
         check_sizes(-LARGEST, levels=self.levels)

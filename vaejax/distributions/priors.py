@@ -5,14 +5,13 @@ Each is a batch of distributions over latents [B, D]; a log-density is of the wh
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.distributions.basic import LOG_2PI, Delta
-from vaejax.distributions.conditions import unconditioned
+from vaejax.distributions.basic import LOG_2PI
 from vaejax.errors import InputError
 
 
@@ -27,6 +26,7 @@ class GaussianMixture(NamedTuple):
     log_weights: Float[Array, "B K"]
     means: Float[Array, "K D"]
     log_vars: Float[Array, "K D"]
+    has_density = True
 
     @property
     def mean(self) -> Float[Array, "B D"]:
@@ -60,6 +60,7 @@ class Ring(NamedTuple):
     """
 
     log_weights: Float[Array, "B K"]
+    has_density = True
 
     @property
     def directions(self) -> Float[Array, "K 2"]:
@@ -103,6 +104,7 @@ class SwissRoll(NamedTuple):
 
     low: Float[Array, " B"]
     high: Float[Array, " B"]
+    has_density = False
 
     @property
     def mean(self) -> Float[Array, "B 2"]:
@@ -146,8 +148,3 @@ def swiss_roll(batch: int, components: int, label: Int[Array, " B"] | None = Non
     if label is None:
         return SwissRoll(jnp.zeros(batch), jnp.ones(batch))
     return SwissRoll(label / components, (label + 1) / components)
-
-
-def has_density(distribution: Any) -> bool:
-    """Whether log_prob is a log-density: neither of a single point nor of a curve."""
-    return not isinstance(unconditioned(distribution), (Delta, SwissRoll))

@@ -3,8 +3,8 @@
     loss = -log p(x | z) - lambda_adversarial * log D(z),    z = encoder(x)
     discriminator's loss = -1/2 E_p(z)[log D(z)] - 1/2 E_q(z)[log(1 - D(z))]
 
-in nats per image. D(z) is the probability, by the discriminator, that z was drawn from the prior p(z) and is no code of
-an image: the encoder learns codes that it takes for the prior's. The prior need not have a density, only samples:
+in nats per example. D(z) is the probability, by the discriminator, that z was drawn from the prior p(z) and is no code
+of an image: the encoder learns codes that it takes for the prior's. The prior need not have a density, only samples:
 
     gaussian     N(0, I)
     mixture      Gaussians of the plane around a circle, ten of them or one a class
@@ -36,6 +36,7 @@ from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.distributions.conditions import one_hot
 from vaejax.distributions.priors import ring, swiss_roll
 from vaejax.errors import InputError, choose
+from vaejax.hyper import NotNegative
 from vaejax.method import Batch, Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import POSTERIORS, encoder_decoder
@@ -52,9 +53,9 @@ COMPONENTS = 10  # of the ring without classes
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    lambda_adversarial: float = 10.0
-    learning_rate: float = 1e-3
-    discriminator_learning_rate: float = 1e-4
+    lambda_adversarial: NotNegative = 10.0
+    learning_rate: NotNegative = 1e-3
+    discriminator_learning_rate: NotNegative = 1e-4
 
 
 @constructor
@@ -70,7 +71,7 @@ def adversarial_autoencoder(
 ) -> Method:
     """An AAE of these networks; the parameters have the groups `encoder`, `decoder` and `discriminator`.
 
-    Metrics: `loss` (the autoencoder's), `reconstruction` in nats per image; `adversarial` (-log D of the codes) and
+    Metrics: `loss` (the autoencoder's), `reconstruction` in nats per example; `adversarial` (-log D of the codes) and
     `discriminator_loss`, both log 2 where it can't tell, in nats per code.
 
     Args:

@@ -3,7 +3,7 @@
     loss = E_q[-log p(x | z)] + beta_t * KL(q(z | x) || N(0, I)),
     beta_t = beta_start + (beta - beta_start) * min(1, step / anneal_steps)
 
-in nats per image. Linear as in Sonderby et al. 2016 ("Ladder Variational Autoencoders", section 2.3), where Bowman et
+in nats per example. Linear as in Sonderby et al. 2016 ("Ladder Variational Autoencoders", section 2.3), where Bowman et
 al. used a sigmoid; both ended at 1, here the end is `beta`. `anneal_steps = 0` is exactly `beta_vae`, and with
 `beta = 1` exactly `vae`. A `beta_start` above `beta` lets the weight fall instead. The reported loss is the one of its
 step, so it rises with beta_t: to compare steps look at `reconstruction` and `kl`.
@@ -12,6 +12,7 @@ step, so it rises with beta_t: to compare steps look at `reconstruction` and `kl
 from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -22,15 +23,15 @@ from vaejax.methods.vae import vae
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    beta: float = 1.0
-    beta_start: float = 0.0
-    anneal_steps: float = 10_000.0
-    learning_rate: float = 1e-3
+    beta: NotNegative = 1.0
+    beta_start: NotNegative = 0.0
+    anneal_steps: NotNegative = 10_000.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor
 def annealed_beta(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
-    """A VAE of these networks with a KL warm-up; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
+    """A VAE of these networks with a KL warm-up; metrics: `loss`, `reconstruction` and `kl`, in nats per example."""
     base = vae(encoder, decoder, likelihood)
 
     @MeanOverExamples

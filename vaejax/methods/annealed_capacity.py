@@ -3,7 +3,7 @@
     loss = E_q[-log p(x | z)] + gamma * |KL(q(z | x) || N(0, I)) - C|,                                (equation 8)
     C = min(c_max, c_max * step / anneal_steps)
 
-in nats per image. KL is the mean over the batch, as in the study of Locatello et al. 2019: the capacity bounds the
+in nats per example. KL is the mean over the batch, as in the study of Locatello et al. 2019: the capacity bounds the
 average, and images may differ in how much of it they use. (The paper writes the equation for one image.) The paper
 went from 0.5 to 25 nats on dSprites, here C starts at 0. `gamma = 1` with `c_max = 0` is exactly `vae`. The objective
 moves with C, so its value is not comparable between steps: look at `reconstruction` and `kl`.
@@ -12,6 +12,7 @@ moves with C, so its value is not comparable between steps: look at `reconstruct
 from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -23,15 +24,15 @@ from vaejax.objectives import capacity_penalty
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; `c_max` is in nats."""
 
-    c_max: float = 25.0
-    gamma: float = 1000.0
-    anneal_steps: float = 100_000.0
-    learning_rate: float = 1e-3
+    c_max: NotNegative = 25.0
+    gamma: NotNegative = 1000.0
+    anneal_steps: NotNegative = 100_000.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor
 def annealed_capacity(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
-    """A VAE whose KL follows C; metrics: `loss`, `reconstruction`, `kl` and `capacity` (C), in nats per image."""
+    """A VAE whose KL follows C; metrics: `loss`, `reconstruction`, `kl` and `capacity` (C), in nats per example."""
     base = vae(encoder, decoder, likelihood)
 
     def loss(params, hyper, batch, key, step):

@@ -2,8 +2,9 @@
 
     loss = -log p(x | z),    z = encoder(x)
 
-in nats per image: cross-entropy with a Bernoulli likelihood; half the squared error plus a constant with a Gaussian one
-of unit scale. Trained end to end by Adam from random weights, where the paper pre-trained layers as Boltzmann machines.
+in nats per example: cross-entropy with a Bernoulli likelihood; half the squared error plus a constant with a Gaussian
+one of unit scale. Trained end to end by Adam from random weights, where the paper pre-trained layers as Boltzmann
+machines.
 """
 
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import optax
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
+from vaejax.hyper import NotNegative
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
@@ -21,12 +23,12 @@ from vaejax.objectives import reconstruction
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    learning_rate: float = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor
 def autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
-    """A deterministic autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per image."""
+    """A deterministic autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per example."""
 
     init, encode, decode, _ = encoder_decoder(encoder, decoder, Delta, likelihood)
 

@@ -3,7 +3,7 @@
     loss = E_q[-log p(x | z)] + KL(q(z | x) || N(0, I)) + (beta - 1) * TC,
     TC = KL(q(z) || prod_d q(z_d)) = E_q(z)[log q(z) - sum_d log q(z_d)],    q(z) = 1/N sum_n q(z | x_n)
 
-in nats per image. The paper's alpha = gamma = 1, where the KL is mutual information + TC + dimension-wise KL, so that
+in nats per example. The paper's alpha = gamma = 1, where the KL is mutual information + TC + dimension-wise KL, so that
 adding (beta - 1) * TC weights TC alone with beta. `beta = 1` is exactly `vae`.
 
 q(z) is estimated from the batch of M images that the z were drawn for (`vaejax.objectives.log_weights`):
@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -32,8 +33,8 @@ from vaejax.objectives import LOG_WEIGHTS, total_correlation
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    beta: float = 6.0
-    learning_rate: float = 1e-3
+    beta: NotNegative = 6.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor
@@ -46,7 +47,7 @@ def beta_tcvae(
 ) -> Method:
     """A beta-TCVAE of these networks.
 
-    Metrics: `loss`, `reconstruction`, `kl` and `total_correlation` (the estimate), in nats per image.
+    Metrics: `loss`, `reconstruction`, `kl` and `total_correlation` (the estimate), in nats per example.
 
     Args:
       estimator: `mws` or `mss`, see above.

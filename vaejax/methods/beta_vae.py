@@ -2,13 +2,14 @@
 
     loss = E_q[-log p(x | z)] + beta * KL(q(z | x) || N(0, I))                                        (equation 4)
 
-in nats per image. Both terms are sums (over pixels, over latents), so `beta` is the paper's beta and not its
+in nats per example. Both terms are sums (over pixels, over latents), so `beta` is the paper's beta and not its
 beta_norm = beta * latents / pixels. `beta = 1` is exactly `vae`. Adam, where the paper used Adagrad on 2-D shapes.
 """
 
 from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -18,13 +19,13 @@ from vaejax.methods.vae import vae
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    beta: float = 4.0
-    learning_rate: float = 1e-3
+    beta: NotNegative = 4.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor
 def beta_vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
-    """A beta-VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
+    """A beta-VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per example."""
     base = vae(encoder, decoder, likelihood)
 
     @MeanOverExamples

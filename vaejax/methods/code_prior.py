@@ -11,7 +11,7 @@ in nats per grid, its places in reading order. It is trained after the autoencod
     images = vaejax.apply.generate_codes(method, params, prior, result.params_of(0), key, batch)
 
 `encode` gives the codes themselves and `decode` the distribution of every code given those before it, so its `log_prob`
-at the same codes sums to log p(c). `prior` is p(c), with `log_prob` and `sample`.
+at the same codes sums to log p(c). `prior` is p(c), with `log_prob` and `sample`, and `generate` draws from it.
 
 Departures: a transformer instead of a PixelCNN; a whole grid is one sequence, so it suits grids of up to some hundred
 places.
@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from vaejax.distributions.basic import Delta
 from vaejax.errors import InputError
+from vaejax.hyper import NotNegative
 from vaejax.method import Batch, MeanOverExamples, Method, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.networks.causal import Causal
@@ -38,7 +39,7 @@ COLDEST = 1e-6  # the temperature that stands for 0: the most likely code each t
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    learning_rate: float = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 class NextCodes(NamedTuple):
@@ -49,6 +50,7 @@ class NextCodes(NamedTuple):
     """
 
     logits: Float[Array, "B h w 1 K"]
+    has_density = True
 
     @property
     def mean(self) -> Float[Array, "B h w 1"]:
@@ -79,6 +81,7 @@ class Autoregressive:
     network: Causal
     params: Params
     like: Float[Array, "B h w 1"]
+    has_density = True
 
     def logits(self, grids: Float[Array, "B h w 1"]) -> Float[Array, "B h w 1 K"]:
         """Of every code, given those before it."""
@@ -151,7 +154,13 @@ def code_prior(codes: int, grid: tuple[int, int], width: int = 128, depth: int =
         loss = -prior(params, batch).log_prob(batch.x).mean()
         return loss, {"loss": loss}
 
-    return Method(Hyper(), init, loss, encode, decode, lambda hyper: optax.adam(hyper.learning_rate), prior)
+    def generate(params, key, batch):
+        return prior(params, batch).sample(key)
+
+    def optimizer(hyper):
+        return optax.adam(hyper.learning_rate)
+
+    return Method(Hyper(), init, loss, encode, decode, optimizer, prior, generate=generate)
 
 
 @partial(jax.jit, static_argnames=("method", "shape"))

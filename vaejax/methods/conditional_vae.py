@@ -3,7 +3,7 @@ Sohn et al. 2015, "Learning Structured Output Representation using Deep Conditio
 
     loss = E_q[-log p(x | z, c)] + KL(q(z | x, c) || p(z | c))
 
-in nats per image, with one noise sample per image: the negative bound on log p(x | c). The condition c is
+in nats per example, with one noise sample per example: the negative bound on log p(x | c). The condition c is
 
     label       the class, one-hot
     factors     the ground-truth factors as numbers, each scaled to [0, 1]
@@ -38,6 +38,7 @@ from vaejax.distributions.basic import Bernoulli, Family, Gaussian, StandardNorm
 from vaejax.distributions.conditions import Conditioned, Given, one_hot
 from vaejax.distributions.given import likelihood_of
 from vaejax.errors import InputError, choose
+from vaejax.hyper import NotNegative
 from vaejax.method import Batch, Distribution, MeanOverExamples, Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -52,7 +53,7 @@ Image = Float[Array, "B H W C"]
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    learning_rate: float = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 class Condition(NamedTuple):
@@ -81,7 +82,7 @@ def conditional_vae(
     classes: int | None = None,
     attributes: int | tuple[int, ...] | None = None,
 ) -> Method:
-    """A conditional VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image.
+    """A conditional VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per example.
 
     The parameters have the groups `encoder` and `decoder`, and `prior` if that is learned.
 

@@ -3,7 +3,7 @@ Extraction").
 
     loss = -log p(x | z) + lambda_contractive * || J(x) ||_F^2,    z = encoder(x),    J = d z / d x
 
-in nats per image. `lambda_contractive = 0` is exactly `autoencoder`.
+in nats per example. `lambda_contractive = 0` is exactly `autoencoder`.
 
 The squared norm is a sum over rows of the Jacobian, and a row is a vector-Jacobian product: `estimator="exact"` takes
 them all, which costs as many passes through the encoder as there are latents, and as much memory. With
@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, Key
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
+from vaejax.hyper import NotNegative
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.constructor import constructor
@@ -38,8 +39,8 @@ from vaejax.objectives import reconstruction
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    lambda_contractive: float = 0.1
-    learning_rate: float = 1e-3
+    lambda_contractive: NotNegative = 0.1
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(kinds=("unit", "real"))

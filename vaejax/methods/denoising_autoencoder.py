@@ -3,7 +3,7 @@ Vincent et al. 2010, "Stacked Denoising Autoencoders").
 
     loss = -log p(x | z),    z = encoder(x~),    x~ = corruption(x, level)
 
-in nats per image: the target is the clean image. `corruption` is one of `vaejax.corruptions.CORRUPTIONS`, which say
+in nats per example: the target is the clean image. `corruption` is one of `vaejax.corruptions.CORRUPTIONS`, which say
 what they do with the level; or `dropout`, which leaves the image as it is and drops units of the code,
 
     loss = -log p(x | z~),    z~_d = 0 with probability level, otherwise z_d / (1 - level)
@@ -19,10 +19,11 @@ from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import choose
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.constructor import constructor
-from vaejax.methods.parts.corruptions import CORRUPTIONS, dropout
+from vaejax.methods.parts.corruptions import CORRUPTIONS, dropout, gaussian
 from vaejax.networks.calls import live
 from vaejax.objectives import reconstruction
 
@@ -30,15 +31,22 @@ from vaejax.objectives import reconstruction
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    level: float = 0.25
-    learning_rate: float = 1e-3
+    level: Share = 0.25
+    learning_rate: NotNegative = 1e-3
+
+
+class NoiseHyper(NamedTuple):
+    """The same with corruption="gaussian", whose level is a standard deviation."""
+
+    level: NotNegative = 0.25
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(kinds=("unit", "real"))
 def denoising_autoencoder(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, corruption: str = "masking"
 ) -> Method:
-    """A denoising autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per image.
+    """A denoising autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per example.
 
     Args:
       corruption: `gaussian`, `masking`, `salt_and_pepper`, or `dropout` of codes.
@@ -60,4 +68,4 @@ def denoising_autoencoder(
         loss = reconstruction(base.decode(params, z, batch), batch.x).mean()
         return loss, {"loss": loss, "reconstruction": loss}
 
-    return base._replace(hyper=Hyper(), loss=loss)
+    return base._replace(hyper=NoiseHyper() if spoil is gaussian else Hyper(), loss=loss)

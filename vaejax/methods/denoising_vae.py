@@ -2,7 +2,7 @@
 
     loss = -E[log p(x, z) - log q(z | x~)],    x~ = corruption(x, level),    z ~ q(z | x~)
 
-in nats per image: the posterior is that of the corrupted image, the likelihood that of the clean one. Whatever image
+in nats per example: the posterior is that of the corrupted image, the likelihood that of the clean one. Whatever image
 the encoder is shown, this is an upper bound on -log p(x). With `samples` K > 1 it is the importance-weighted one, with
 K codes of one corrupted image:
 
@@ -21,9 +21,10 @@ import jax
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError, choose
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.constructor import constructor
-from vaejax.methods.parts.corruptions import CORRUPTIONS
+from vaejax.methods.parts.corruptions import CORRUPTIONS, gaussian
 from vaejax.methods.parts.elbo import Terms, distortions
 from vaejax.methods.vae import vae
 from vaejax.networks.calls import live
@@ -33,8 +34,15 @@ from vaejax.objectives import iwae_bound, rate, reconstruction, total_log_prob
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    level: float = 0.05
-    learning_rate: float = 1e-3
+    level: Share = 0.05
+    learning_rate: NotNegative = 1e-3
+
+
+class NoiseHyper(NamedTuple):
+    """The same with corruption="gaussian", whose level is a standard deviation."""
+
+    level: NotNegative = 0.05
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(kinds=("unit", "real"))
@@ -45,7 +53,7 @@ def denoising_vae(
     corruption: str = "salt_and_pepper",
     samples: int = 1,
 ) -> Method:
-    """A denoising VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image.
+    """A denoising VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per example.
 
     With more than one sample the loss is less than the sum of the other two.
 
@@ -72,14 +80,14 @@ def denoising_vae(
         if samples == 1:
             z = posterior.sample(key)
             distortion = reconstruction(base.decode(params, z, batch), batch.x)
-            terms = Terms(posterior, z, distortion, rate(posterior, prior, z).sum(axis=-1))
+            terms = Terms(posterior, z, distortion, rate(posterior, prior, z))
             loss = (terms.distortion + terms.rate).mean()
             return loss, terms.metrics(loss)
         z = jax.vmap(posterior.sample)(jax.random.split(key, samples))  # [K, B, latents]
         distortion = distortions(base, params, z, batch)
         nats = jax.vmap(lambda z: total_log_prob(posterior, z) - total_log_prob(prior, z))(z)
         loss = -iwae_bound(-distortion - nats).mean()
-        kl = rate(posterior, prior, z[0]).sum(axis=-1).mean()
+        kl = rate(posterior, prior, z[0]).mean()
         return loss, {"loss": loss, "reconstruction": distortion.mean(), "kl": kl}
 
-    return base._replace(hyper=Hyper(), loss=loss)
+    return base._replace(hyper=NoiseHyper() if spoil is gaussian else Hyper(), loss=loss)

@@ -5,7 +5,7 @@ Unlabeled Observations", equation 6).
            + lambda_od * sum_{i != j} C_ij^2 + lambda_d * sum_i (C_ii - 1)^2,
     C = Cov_x[mean(x)],    lambda_d = lambda_d_ratio * lambda_od
 
-in nats per image. C is the covariance of the posterior means over the batch: divided by B, and centred over the batch
+in nats per example. C is the covariance of the posterior means over the batch: divided by B, and centred over the batch
 (the paper writes the expectation over the data). The two weights are tied by a ratio, 10 as in the paper and in the
 study of Locatello et al. 2019, so that one axis sweeps the strength and `lambda_od = 0` is exactly `vae`.
 """
@@ -13,6 +13,7 @@ study of Locatello et al. 2019, so that one axis sweeps the strength and `lambda
 from typing import NamedTuple
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -23,16 +24,16 @@ from vaejax.objectives import covariance, dip_penalty
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    lambda_od: float = 5.0
-    lambda_d_ratio: float = 10.0
-    learning_rate: float = 1e-3
+    lambda_od: NotNegative = 5.0
+    lambda_d_ratio: NotNegative = 10.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor
 def dip_vae_i(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A DIP-VAE-I of these networks.
 
-    Metrics: `loss`, `reconstruction` and `kl`, in nats per image; `dip`, the penalty with its weights.
+    Metrics: `loss`, `reconstruction` and `kl`, in nats per example; `dip`, the penalty with its weights.
     """
     base = vae(encoder, decoder, likelihood)
 

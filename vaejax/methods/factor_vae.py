@@ -3,8 +3,8 @@
     loss = E_q[-log p(x | z)] + KL(q(z | x) || N(0, I)) + gamma * TC,    TC = E_q(z)[log D(z) / (1 - D(z))]
     discriminator's loss = -1/2 E_q(z)[log D(z)] - 1/2 E_permuted(z)[log(1 - D(z))]
 
-in nats per image. D(z) is the probability, by the discriminator, that z comes from the aggregate posterior q(z) and not
-from the product of its marginals, of which a batch is made by permuting each latent on its own over the images of a
+in nats per example. D(z) is the probability, by the discriminator, that z comes from the aggregate posterior q(z) and
+not from the product of its marginals, of which a batch is made by permuting each latent on its own over the images of a
 batch. With logits (real, permuted), log D / (1 - D) is their difference.
 
 The two losses are differentiated as one sum: TC with the discriminator's parameters held constant, the discriminator's
@@ -22,6 +22,7 @@ import optax
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import InputError
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -35,9 +36,9 @@ GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "discriminator": "
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; gamma = 35 is the paper's for 2-D shapes."""
 
-    gamma: float = 35.0
-    learning_rate: float = 1e-3
-    discriminator_learning_rate: float = 1e-4
+    gamma: NotNegative = 35.0
+    learning_rate: NotNegative = 1e-3
+    discriminator_learning_rate: NotNegative = 1e-4
 
 
 @constructor
@@ -51,7 +52,7 @@ def factor_vae(
     """A FactorVAE of these networks; the parameters have the groups `encoder`, `decoder` and `discriminator`.
 
     Metrics: `loss` (the autoencoder's), `reconstruction`, `kl` and `total_correlation` (the discriminator's estimate)
-    in nats per image; `discriminator_loss` in nats per code, log 2 where it can't tell.
+    in nats per example; `discriminator_loss` in nats per code, log 2 where it can't tell.
 
     Args:
       discriminator_width, discriminator_depth: hidden units per layer and hidden layers.

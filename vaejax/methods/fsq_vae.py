@@ -2,7 +2,7 @@
 
     loss = -log p(x | c),    c_d = round(f(z_d)) / floor(L_d / 2),    f(z) = tanh(z + s) (L - 1) / 2 - o
 
-in nats per image. Latent d has L_d levels, so that there are prod L_d codes at every place of the grid, and no
+in nats per example. Latent d has L_d levels, so that there are prod L_d codes at every place of the grid, and no
 codebook to learn; o is 1/2 for even L and 0 for odd L, and s makes f(0) = 0. Rounding passes its gradient straight
 through to f. There is no commitment and nothing to restart.
 
@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
@@ -50,8 +51,8 @@ GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "scale": "scale"}
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; `decay` is that of the moving averages."""
 
-    decay: float = 0.99
-    learning_rate: float = 1e-3
+    decay: Share = 0.99
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(network="residual", alone=True, vectors=False)
@@ -61,7 +62,7 @@ def fsq_vae(
     """An autoencoder of these networks with finite scalars, a grid [B, h, w, D] or one vector [B, D] for each image.
 
     `encode` gives `Codes`, with the `indices` of the codes. The parameters have the groups `encoder`, `decoder` and
-    `scale`. Metrics: `loss` and `reconstruction`, in nats per image; `perplexity` of the batch's codes, from 1 to
+    `scale`. Metrics: `loss` and `reconstruction`, in nats per example; `perplexity` of the batch's codes, from 1 to
     prod L: how many are in use.
 
     Args:
@@ -100,16 +101,20 @@ def fsq_vae(
         metrics = {"loss": loss, "reconstruction": loss, "perplexity": spread}
         return loss + 0.5 * optax.tree.norm(away, squared=True), metrics
 
+    def codebook(params):
+        del params
+        return jnp.asarray(scalar_codebook(levels))
+
     def prior(params, batch):
         like: Any = jax.eval_shape(encode, params, batch)
-        return UniformCodes.on(jnp.asarray(scalar_codebook(levels)), like.mean.shape)
+        return UniformCodes.on(codebook(params), like.mean.shape)
 
     def optimizer(hyper):
         return optax.multi_transform(
             {"autoencoder": optax.adam(hyper.learning_rate, eps=EPSILON), "scale": optax.sgd(1 - hyper.decay)}, GROUPS
         )
 
-    return Method(Hyper(), init, loss, encode, base.decode, optimizer, prior)
+    return Method(Hyper(), init, loss, encode, base.decode, optimizer, prior, codebook=codebook)
 
 
 def statistics(z: Float[Array, "*places D"]) -> dict[str, Float[Array, " D"]]:

@@ -4,7 +4,7 @@
     loss = E_q[-log p(x | z)] + w sum_l max(free_bits, E KL(q(z_l | z_<l, x) || p(z_l | z_<l)))
     w = min(1, step / anneal_steps)
 
-in nats per image, where z_1 is the coarsest latent and each KL is that of two Gaussians at the sampled z_<l, averaged
+in nats per example, where z_1 is the coarsest latent and each KL is that of two Gaussians at the sampled z_<l, averaged
 over the batch. The network is `vaejax.networks.hierarchical`, from a ladder of vectors (`blocks="1x3"`) to the
 published one for CIFAR-10 (`blocks=hierarchical.CIFAR10`). With `anneal_steps = 0` and `free_bits = 0`, the defaults,
 it is the negative ELBO; warm-up is that of Sønderby et al., free bits are those of Kingma et al. 2016, "Improved
@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, Key
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian
 from vaejax.distributions.given import likelihood_of
 from vaejax.errors import InputError
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.optimizers import skip_above
@@ -40,10 +41,10 @@ from vaejax.objectives import reconstruction, total_log_prob
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    free_bits: float = 0.0
-    anneal_steps: float = 0.0
-    skip_above: float = 0.0
-    learning_rate: float = 1e-3
+    free_bits: NotNegative = 0.0
+    anneal_steps: NotNegative = 0.0
+    skip_above: NotNegative = 0.0
+    learning_rate: NotNegative = 1e-3
 
 
 @partial(
@@ -69,6 +70,7 @@ class TopDownGaussian:
     count: int
     parameters: int
     activations: tuple[Float[Array, "B side side W"], ...] | None = None
+    has_density = True
 
     @property
     def mean(self) -> Float[Array, "B total"]:
@@ -113,7 +115,7 @@ def hierarchical_vae(
 ) -> Method:
     """A hierarchical VAE; latents are those of all blocks, flat: [B, total].
 
-    Metrics: `loss`, `reconstruction`, `kl` and `kl_layer_L` for every block, the coarsest first, in nats per image.
+    Metrics: `loss`, `reconstruction`, `kl` and `kl_layer_L` for every block, the coarsest first, in nats per example.
 
     Args:
       encoder, decoder: those of the network `hierarchical`.

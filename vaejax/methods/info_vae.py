@@ -2,9 +2,9 @@
 
     loss = E_q[-log p(x | z)] + (1 - alpha) * KL(q(z | x) || N(0, I)) + (alpha + lambda_mmd - 1) * MMD^2(q(z), N(0, I))
 
-in nats per image, with one noise sample per image: the paper's objective with MMD for its divergence of q(z) from p(z),
-and `lambda_mmd` for its lambda. `alpha` weighs the information that codes carry of images. MMD is estimated from one
-batch, as in `vaejax.methods.wae_mmd`.
+in nats per example, with one noise sample per example: the paper's objective with MMD for its divergence of q(z) from
+p(z), and `lambda_mmd` for its lambda. `alpha` weighs the information that codes carry of images. MMD is estimated from
+one batch, as in `vaejax.methods.wae_mmd`.
 
 `alpha = 0, lambda_mmd = 1` is exactly `vae`; with `alpha = 1` the KL drops out, and it is `wae_mmd` of the same
 `lambda_mmd` with a Gaussian posterior.
@@ -17,6 +17,7 @@ from typing import NamedTuple
 import jax
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -27,14 +28,14 @@ from vaejax.objectives import maximum_mean_discrepancy
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    alpha: float = 0.0
-    lambda_mmd: float = 100.0
-    learning_rate: float = 1e-3
+    alpha: NotNegative = 0.0
+    lambda_mmd: NotNegative = 100.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor
 def info_vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
-    """An InfoVAE of these networks; metrics: `loss`, `reconstruction` and `kl` in nats per image, and `mmd`."""
+    """An InfoVAE of these networks; metrics: `loss`, `reconstruction` and `kl` in nats per example, and `mmd`."""
     base = vae(encoder, decoder, likelihood)
     prior = base.prior
     assert prior is not None

@@ -2,7 +2,7 @@
 
     loss = -E[log 1/K sum_k w_k],    w_k = p(x | z_k) p(z_k) / q(z_k | x),    z_k = mean + std * noise_k
 
-in nats per image: minus a lower bound of log p(x) that rises with K. Two estimators of its gradient, with normalised
+in nats per example: minus a lower bound of log p(x) that rises with K. Two estimators of its gradient, with normalised
 weights v_k = w_k / sum_j w_j:
 
     iwae    sum_k v_k grad log w_k, the gradient of the loss as it stands (section 3 there)
@@ -51,7 +51,7 @@ def iwae(
     """An IWAE of these networks.
 
     Metrics: `loss`, `reconstruction` and `kl` (means over the samples, whose sum is minus the evidence lower bound) in
-    nats per image, and `effective_samples`, 1 / sum_k v_k^2, of `samples`.
+    nats per example, and `effective_samples`, 1 / sum_k v_k^2, of `samples`.
 
     Args:
       samples: K.

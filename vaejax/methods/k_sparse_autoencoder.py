@@ -2,8 +2,8 @@
 
     loss = -log p(x | z),    z_d = a_d if it is one of the k largest of its image, otherwise 0,    a = encoder(x)
 
-in nats per image. Codes are linear in the encoder's last layer; the largest are those of the largest value, not of the
-largest size. `k` is structure. What is encoded after training has k codes that are not 0, too.
+in nats per example. Codes are linear in the encoder's last layer; the largest are those of the largest value, not of
+the largest size. `k` is structure. What is encoded after training has k codes that are not 0, too.
 
 Departures: any encoder and decoder, where the paper has one layer of tied weights; the same k from the first step on,
 where the paper lowers it during training so that no unit is left unused, and after training, where the paper keeps a
@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
+from vaejax.hyper import NotNegative
 from vaejax.method import Batch, MeanOverExamples, Method, Network, Params
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.constructor import constructor
@@ -28,12 +29,12 @@ from vaejax.objectives import reconstruction
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    learning_rate: float = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor
 def k_sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli, k: int = 3) -> Method:
-    """A k-sparse autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per image.
+    """A k-sparse autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per example.
 
     Args:
       k: how many codes of an image are kept.

@@ -3,8 +3,8 @@
     loss = -log p(x | z) + lambda_kl * sum_d KL(rho || mean_d),    z = sigmoid(encoder(x))
     KL(rho || m) = rho log(rho / m) + (1 - rho) log((1 - rho) / (1 - m)),    mean_d = mean of z_d over the images
 
-in nats per image. `lambda_kl` is the notes' beta and keeps their scale: their reconstruction term is a sum over pixels
-and a mean over images, too. `lambda_kl = 0` is an autoencoder whose codes lie in (0, 1).
+in nats per example. `lambda_kl` is the notes' beta and keeps their scale: their reconstruction term is a sum over
+pixels and a mean over images, too. `lambda_kl = 0` is an autoencoder whose codes lie in (0, 1).
 
 Departures: the mean is that of the batch, where the notes take it over the whole training set, so the penalty's
 expectation is a little larger; no weight decay; Adam in place of batch gradient descent.
@@ -19,6 +19,7 @@ from jax.scipy.special import xlogy
 from jaxtyping import Array, Float
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import Batch, Method, Network, Params
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.constructor import constructor
@@ -29,17 +30,17 @@ from vaejax.objectives import reconstruction
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; `lambda_kl` and `rho` are those of the notes. `rho` lies in [0, 1]."""
 
-    lambda_kl: float = 3.0
-    rho: float = 0.05
-    learning_rate: float = 1e-3
+    lambda_kl: NotNegative = 3.0
+    rho: Share = 0.05
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor
 def kl_sparse_autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A sparse autoencoder of these networks, with codes in (0, 1).
 
-    Metrics: `loss`, `reconstruction` and `sparsity` (the sum of the KLs), in nats per image; `activation`, the mean of
-    all codes.
+    Metrics: `loss`, `reconstruction` and `sparsity` (the sum of the KLs), in nats per example; `activation`, the mean
+    of all codes.
     """
     base = autoencoder(encoder, decoder, likelihood)
 

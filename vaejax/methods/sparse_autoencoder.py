@@ -2,8 +2,8 @@
 
     loss = -log p(x | z) + lambda_l1 * sum_d |z_d|,    z = encoder(x)
 
-in nats per image: -log p(x, z) up to a constant, under a Laplace prior of scale 1 / lambda_l1 on the codes (Olshausen &
-Field 1996 learn such codes without an encoder). `lambda_l1 = 0` is exactly `autoencoder`. The decoder's weights are
+in nats per example: -log p(x, z) up to a constant, under a Laplace prior of scale 1 / lambda_l1 on the codes (Olshausen
+& Field 1996 learn such codes without an encoder). `lambda_l1 = 0` is exactly `autoencoder`. The decoder's weights are
 free, so codes can shrink while weights grow: what the penalty does depends on how long training lasts, too.
 """
 
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.constructor import constructor
@@ -22,8 +23,8 @@ from vaejax.objectives import reconstruction
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    lambda_l1: float = 0.1
-    learning_rate: float = 1e-3
+    lambda_l1: NotNegative = 0.1
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor

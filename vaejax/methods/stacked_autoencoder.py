@@ -4,11 +4,11 @@
     stage k < S:  loss = -log p(h_k | g_k(f_k(h~_k))),    h_0 = x,  h_{k+1} = f_k(h_k)
     then:         loss = -log p(x | g_0(...g_{S-1}(f_{S-1}(...f_0(x)))))
 
-in nats per image, for S layers: in stage k, steps k * pretrain_steps to (k + 1) * pretrain_steps - 1, layer k learns to
-reconstruct the layer below it, of which elements are set to 0 with probability `level`; layers below are held constant,
-and layers above wait. After S stages the layers are joined and all of them are trained, without corruption. Everything
-is one program: which stage it is is a traced number, so settings with and without pre-training train side by side. On a
-CPU only the stage at hand is computed; where runs are vmapped, all of them, and one is chosen.
+in nats per example, for S layers: in stage k, steps k * pretrain_steps to (k + 1) * pretrain_steps - 1, layer k learns
+to reconstruct the layer below it, of which elements are set to 0 with probability `level`; layers below are held
+constant, and layers above wait. After S stages the layers are joined and all of them are trained, without corruption.
+Everything is one program: which stage it is is a traced number, so settings with and without pre-training train side by
+side. On a CPU only the stage at hand is computed; where runs are vmapped, all of them, and one is chosen.
 
 `pretrain_steps = 0` is exactly `autoencoder`; `level = 0` is plain greedy pre-training. Training that ends before
 S * pretrain_steps steps ends with layers that were never joined. Every stage has an Adam of its own.
@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from vaejax.distributions.basic import Bernoulli, Family
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.constructor import constructor
@@ -36,18 +37,18 @@ from vaejax.methods.parts.stacked import layer_groups, layer_loss, optimizer_in_
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; `pretrain_steps` are those of each layer."""
 
-    level: float = 0.25
-    pretrain_steps: float = 500.0
-    pretrain_learning_rate: float = 1e-3
-    learning_rate: float = 1e-3
+    level: Share = 0.25
+    pretrain_steps: NotNegative = 500.0
+    pretrain_learning_rate: NotNegative = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(network="mlp_sigmoid", kinds=("unit", "real"), missing=False)
 def stacked_autoencoder(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
     """A stacked autoencoder of these networks' layers.
 
-    Metrics: `loss` and `reconstruction`, both of the stage at hand, in nats per image; `stage`, from 0 to the number of
-    layers.
+    Metrics: `loss` and `reconstruction`, both of the stage at hand, in nats per example; `stage`, from 0 to the number
+    of layers.
 
     Raises:
       InputError: networks that are not fully connected, or not mirror images of each other.

@@ -4,7 +4,7 @@ section 3.5; Bengio et al. 2007, "Greedy Layer-Wise Training of Deep Networks").
     stage k < S:  loss = -log p(h_k | g_k(f_k(h~_k))),    h_0 = x,  h_{k+1} = f_k(h_k)
     then:         loss = -log softmax(W h_S + b)[label]
 
-in nats per image. The stages are those of `stacked_autoencoder`, on all images of a batch; after them W, b and every
+in nats per example. The stages are those of `stacked_autoencoder`, on all images of a batch; after them W, b and every
 f_k are trained on those that have a label. A label of -1 is none. `pretrain_steps = 0` is a multilayer perceptron.
 
 The codes h_S are the top hidden layer, with its activation. Decoders stay as pre-training left them, so that after the
@@ -17,25 +17,27 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from vaejax.distributions.basic import Bernoulli, Delta, Family
 from vaejax.errors import InputError
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import Batch, Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import encoder_decoder
 from vaejax.methods.parts.schedules import stage
 from vaejax.methods.parts.stacked import layer_groups, layer_loss, optimizer_in_stages, stack_of
 from vaejax.networks.mlp import ACTIVATIONS, GLOROT
+from vaejax.objectives import labelled
 
 
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; `pretrain_steps` are those of each layer."""
 
-    level: float = 0.25
-    pretrain_steps: float = 500.0
-    pretrain_learning_rate: float = 1e-3
-    learning_rate: float = 1e-3
+    level: Share = 0.25
+    pretrain_steps: NotNegative = 500.0
+    pretrain_learning_rate: NotNegative = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(network="mlp_sigmoid", kinds=("unit", "real"), missing=False)
@@ -44,7 +46,7 @@ def stacked_classifier(encoder: Network, decoder: Network, likelihood: Family = 
 
     `vaejax.apply.classify` gives its answers.
 
-    Metrics: `loss`, of the stage at hand, in nats per image (with a label, in the last); `accuracy`, the share of
+    Metrics: `loss`, of the stage at hand, in nats per example (with a label, in the last); `accuracy`, the share of
     labelled images in the batch that are classified right, 0 in the stages before the last; `stage`, from 0 to the
     number of layers.
 
@@ -67,6 +69,9 @@ def stacked_classifier(encoder: Network, decoder: Network, likelihood: Family = 
     def encode(params: Params, batch: Batch) -> Delta:
         return Delta(ACTIVATIONS[stack.activation](base.encode(params, batch).mean))
 
+    def classify(params: Params, batch: Batch) -> Float[Array, "B classes"]:
+        return log_probabilities(params["classifier"], encode(params, batch).mean)
+
     def loss(params, hyper, batch, key, step):
         if batch.label is None:
             raise InputError("stacked_classifier learns from labels, and the source has none; take one with labels")
@@ -75,7 +80,7 @@ def stacked_classifier(encoder: Network, decoder: Network, likelihood: Family = 
             return layer_loss(stack, params, k, batch.x, hyper.level, key), jnp.zeros(())
 
         def joined(params):
-            return labelled(log_probabilities(params["classifier"], encode(params, batch).mean), batch.label)
+            return labelled(classify(params, batch), batch.label)
 
         now = stage(step, hyper.pretrain_steps, last)
         loss, accuracy = jax.lax.switch(now, [*(partial(alone, k) for k in range(last)), joined], params)
@@ -91,21 +96,11 @@ def stacked_classifier(encoder: Network, decoder: Network, likelihood: Family = 
             lambda now: jnp.where(now == last, hyper.learning_rate, hyper.pretrain_learning_rate),
         )
 
-    return Method(Hyper(), init, loss, encode, base.decode, optimizer, classes=classes, unlabelled=True)
+    return Method(
+        Hyper(), init, loss, encode, base.decode, optimizer, classes=classes, unlabelled=True, classify=classify
+    )
 
 
 def log_probabilities(layer: dict[str, Any], h: Float[Array, "B n"]) -> Float[Array, "B classes"]:
     """log softmax(W h + b), in nats; `layer` is {"kernel": W, "bias": b}."""
     return jax.nn.log_softmax(h @ layer["kernel"] + layer["bias"][None])
-
-
-def labelled(log_p: Float[Array, "B classes"], label: Int[Array, " B"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Means over the images with a label, 0 if there is none: cross-entropy in nats, and share of right answers.
-
-    A label that is no class makes the cross-entropy NaN.
-    """
-    known = label >= 0
-    count = jnp.maximum(known.sum(), 1)
-    nats = -jnp.take_along_axis(log_p, jnp.where(known, label, 0)[:, None], axis=-1)[:, 0]
-    right = (log_p.argmax(axis=-1) == label) & known
-    return jnp.where(known, nats, 0.0).sum() / count, right.sum() / count

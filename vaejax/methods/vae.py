@@ -2,7 +2,7 @@
 
     loss = E_q[-log p(x | z)] + KL(q(z | x) || N(0, I)),    z = mean + std * noise
 
-in nats per image, with one noise sample per image: the negative ELBO. Adam instead of Adagrad.
+in nats per example, with one noise sample per example: the negative ELBO. Adam instead of Adagrad.
 """
 
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import optax
 
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian
+from vaejax.hyper import NotNegative
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -19,12 +20,12 @@ from vaejax.methods.parts.encoder_decoder import encoder_decoder
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    learning_rate: float = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor
 def vae(encoder: Network, decoder: Network, likelihood: Family = Bernoulli) -> Method:
-    """A VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per image."""
+    """A VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per example."""
 
     model = encoder_decoder(encoder, decoder, Gaussian, likelihood)
 

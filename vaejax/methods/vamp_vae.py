@@ -2,7 +2,7 @@
 
     loss = E_q[-log p(x | z) + log q(z | x) - log p(z)]
 
-in nats per image, with one noise sample per image, at which the KL is estimated: it has no closed form. The prior is
+in nats per example, with one noise sample each, at which the KL is estimated: it has no closed form. The prior is
 
     vamp        p(z) = 1/K sum_k q(z | u_k), the posteriors of K learned pseudo-inputs u_k
     mixture     p(z) = sum_k w_k N(mean_k, exp(log_var_k)), K learned Gaussians with learned weights: the paper's "MoG"
@@ -24,6 +24,7 @@ import optax
 from vaejax.distributions.basic import Bernoulli, Family, Gaussian
 from vaejax.distributions.priors import GaussianMixture
 from vaejax.errors import InputError, choose
+from vaejax.hyper import NotNegative
 from vaejax.method import Batch, MeanOverExamples, Method, Network, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
@@ -36,7 +37,7 @@ EDGE = 0.05  # how far pseudo-inputs start from black and white
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary."""
 
-    learning_rate: float = 1e-3
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor(kinds=("unit",))
@@ -45,7 +46,7 @@ def vamp_vae(
 ) -> Method:
     """A VAE of these networks; the parameters have the groups `encoder`, `decoder` and `prior`.
 
-    Metrics: `loss`, `reconstruction` and `kl` (estimated), in nats per image.
+    Metrics: `loss`, `reconstruction` and `kl` (estimated), in nats per example.
 
     Args:
       prior: `vamp` or `mixture`.

@@ -2,7 +2,7 @@
 
     loss = -log p(x | e_k) + ||sg(z) - e_k||^2 + beta ||z - sg(e_k)||^2,    k = argmin_j ||z - e_j||
 
-in nats per image, summed over the places of the grid, where z is what the encoder gives and sg stops gradients. The
+in nats per example, summed over the places of the grid, where z is what the encoder gives and sg stops gradients. The
 decoder's gradient goes straight through to z. With codebook="gradient" that is the loss. With "ema" the second term is
 replaced by exponential moving averages (the paper's appendix A.1; Razavi et al. 2019, "Generating Diverse High-Fidelity
 Images with VQ-VAE-2", equation 3): with n_k how many z of the batch chose code k and s_k their sum,
@@ -97,6 +97,9 @@ def vq_vae(
 
     def prior(params, batch):
         like: Any = jax.eval_shape(encode, params, batch)
-        return UniformCodes.on(book.codes(params["codebook"]), like.mean.shape)
+        return UniformCodes.on(codebook_of(params), like.mean.shape)
 
-    return Method(book.hyper, init, loss, encode, base.decode, optimizer, prior)
+    def codebook_of(params):
+        return book.codes(params["codebook"])
+
+    return Method(book.hyper, init, loss, encode, base.decode, optimizer, prior, codebook=codebook_of)

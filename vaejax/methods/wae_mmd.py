@@ -2,7 +2,7 @@
 
     loss = -log p(x | z) + lambda_mmd * MMD^2(q(z), N(0, I)),    z = encoder(x)
 
-in nats per image. MMD is estimated from the codes of a batch and as many draws of the prior, without bias, by the
+in nats per example. MMD is estimated from the codes of a batch and as many draws of the prior, without bias, by the
 inverse multiquadratic kernel C / (C + |z - z'|^2) with C = 2 D, summed over the seven scales of the authors'
 experiments (`vaejax.objectives`). It is a property of the batch as a whole, and no single code is drawn to the prior.
 `lambda_mmd = 0` is exactly `autoencoder`, if the encoder is deterministic.
@@ -19,6 +19,7 @@ import optax
 
 from vaejax.distributions.basic import Bernoulli, Family
 from vaejax.errors import choose
+from vaejax.hyper import NotNegative
 from vaejax.method import Method, Network
 from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import POSTERIORS, encoder_decoder
@@ -29,15 +30,15 @@ from vaejax.objectives import maximum_mean_discrepancy, reconstruction
 class Hyper(NamedTuple):
     """Numbers that a sweep may vary; 10 is the paper's for MNIST."""
 
-    lambda_mmd: float = 10.0
-    learning_rate: float = 1e-3
+    lambda_mmd: NotNegative = 10.0
+    learning_rate: NotNegative = 1e-3
 
 
 @constructor
 def wae_mmd(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, posterior: str = "deterministic"
 ) -> Method:
-    """A WAE-MMD of these networks; metrics: `loss`, `reconstruction` in nats per image, and `mmd`.
+    """A WAE-MMD of these networks; metrics: `loss`, `reconstruction` in nats per example, and `mmd`.
 
     Args:
       posterior: `deterministic`, as in the paper's experiments, or `gaussian`: the loss draws one code an image then.

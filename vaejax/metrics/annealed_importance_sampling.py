@@ -61,8 +61,8 @@ def annealed_importance_sampling(
       on_progress: called on the host with how many images are done, and of how many.
 
     Returns:
-      `log_likelihood` in nats per image; `standard_error` of it over images; `bits_per_dim`; `effective_sample_size`,
-      at most C, and `acceptance` of the moves, means over images.
+      `log_likelihood` in nats per example; `standard_error` of it over examples; `bits_per_dim`;
+      `effective_sample_size`, at most C, and `acceptance` of the moves, means over images.
 
     Raises:
       InputError: a method without a prior; less than 1 image, step, chain or leapfrog step; images of another
@@ -120,7 +120,7 @@ class Annealing:
             """The sum of log f_b; log f_b and log p(x | z) for every chain and image."""
 
             def one(z: Array) -> tuple[Array, Array]:
-                return total_log_prob(prior, z), -reconstruction(method.decode(params, z), batch.x)
+                return total_log_prob(prior, z), -reconstruction(method.decode(params, z, batch), batch.x)
 
             log_prior, likelihood = jax.vmap(one)(z)
             energy = log_prior + b * likelihood

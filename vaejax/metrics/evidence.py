@@ -98,8 +98,7 @@ def estimates(
         return jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *found)
 
     found = in_groups(of_group, tasks, layout)
-    pixels = math.prod(given.like.x.shape[1:])
-    return summary({name: value.reshape(runs, -1)[:, : given.size] for name, value in found.items()}, pixels)
+    return summary({name: value.reshape(runs, -1)[:, : given.size] for name, value in found.items()})
 
 
 def of_one(params: Params, estimate: Callable[[Params], dict[str, Float[np.ndarray, " 1"]]]) -> dict[str, float]:
@@ -108,16 +107,19 @@ def of_one(params: Params, estimate: Callable[[Params], dict[str, Float[np.ndarr
     return {name: float(value[0]) for name, value in found.items()}
 
 
-def summary(found: dict[str, Float[np.ndarray, "R N"]], pixels: int) -> dict[str, Float[np.ndarray, " R"]]:
-    """Means over images; `log_likelihood` first, its standard error over images, and bits per pixel and channel."""
+def summary(found: dict[str, Float[np.ndarray, "R N"]]) -> dict[str, Float[np.ndarray, " R"]]:
+    """Means over examples; `log_likelihood` first, its standard error over examples, and bits per element.
+
+    Those are the bits of all examples over the number of all `elements` that are there (NaN if none is).
+    """
     means = {name: np.asarray(value, np.float64).mean(axis=1) for name, value in found.items()}
     nats = np.asarray(found["log_likelihood"], np.float64)
     spread = nats.std(axis=1, ddof=1) if nats.shape[1] > 1 else np.full(len(nats), np.nan)
-    headline = means.pop("log_likelihood")
+    headline, elements = means.pop("log_likelihood"), means.pop("elements")
     return {
         "log_likelihood": headline,
         "standard_error": spread / math.sqrt(nats.shape[1]),
-        "bits_per_dim": -headline / (pixels * LOG_2),
+        "bits_per_dim": -headline / np.where(elements > 0, elements * LOG_2, np.nan),
         **means,
     }
 
@@ -176,6 +178,15 @@ def _rows(batch: Batch, index: Array) -> Batch:
     return jax.tree.map(lambda leaf: leaf[index], batch)
 
 
+def elements(batch: Batch) -> Float[Array, " B"]:
+    """How many elements of each example there are: those that its mask doesn't hide."""
+    each = math.prod(batch.x.shape[1:])
+    if batch.mask is None:
+        return jnp.full(len(batch.x), each, jnp.float32)
+    there = batch.mask.reshape(len(batch.x), -1).astype(jnp.float32)
+    return there.sum(axis=1) * (each / there.shape[1])
+
+
 @jax.default_matmul_precision("float32")
 @partial(jax.jit, static_argnames=("estimator", "method", "at", "mesh"))
 def _estimate(estimator, method, at, mesh, tasks, shared) -> dict[str, Float[Array, "tasks rows B"]]:
@@ -184,7 +195,8 @@ def _estimate(estimator, method, at, mesh, tasks, shared) -> dict[str, Float[Arr
 
         def of_batch(item: tuple[Array, Array]) -> dict[str, Float[Array, " B"]]:
             number, index = item
-            return estimator(method, params, at(data, index), jax.random.fold_in(key, number))
+            batch = at(data, index)
+            return estimator(method, params, batch, jax.random.fold_in(key, number)) | {"elements": elements(batch)}
 
         return jax.lax.map(of_batch, (numbers, index))
 

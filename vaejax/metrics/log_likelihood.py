@@ -18,8 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from vaejax.distributions.basic import Delta
-from vaejax.distributions.conditions import unconditioned
+from vaejax.distributions.declared import has_density
 from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Params
 from vaejax.metrics.checks import check_counts
@@ -54,9 +53,9 @@ def log_likelihood(
         one call of the program if not given.
 
     Returns:
-      `log_likelihood` in nats per image; `standard_error` of it over images; `bits_per_dim`, -log2 p(x) for each
-      channel of each pixel (of a density, where the likelihood has one); `elbo`, in nats, from the same samples;
-      `effective_sample_size`, at most S, the mean over images.
+      `log_likelihood` in nats per example; `standard_error` of it over examples; `bits_per_dim`, -log2 p(x) for each
+      element that is there, such as a channel of a pixel (of a density, where the likelihood has one); `elbo`, in nats,
+      from the same samples; `effective_sample_size`, at most S, the mean over examples.
 
     Raises:
       InputError: a method without a prior, or whose posterior has no density; less than 1 image, sample or chunk;
@@ -101,8 +100,7 @@ def _estimator(method: Method, params: Params, source: Images, samples: int, chu
     """
     check_counts(samples=samples, chunk=chunk)
     check_prior("log_likelihood", method)
-    posterior = unconditioned(jax.eval_shape(method.encode, params, like(source)))
-    if isinstance(posterior, Delta) or not hasattr(posterior, "log_prob"):
+    if not has_density(jax.eval_shape(method.encode, params, like(source))):
         raise InputError(
             "log_likelihood draws codes from a posterior with a density, which this method's encoder doesn't give; "
             "annealed_importance_sampling needs none"

@@ -1,7 +1,7 @@
 """What is measured of trained runs: ELBO and its terms, KL per latent, active units, squared error, MIG, accuracy.
 
-Everything is per image, in nats, over the images of the source that is given (its test split, where it has one), with
-the same images and the same noise for every run.
+Everything is per example, in nats, over the examples of the source that is given (its test split, where it has one),
+with the same images and the same noise for every run.
 """
 
 from functools import partial
@@ -15,13 +15,12 @@ from jaxtyping import Array, Float, Int
 
 from vaejax.data.source import Factors, Source, Streamed, example, examples, stored_labels
 from vaejax.distributions.conditions import check_classes, unconditioned
-from vaejax.distributions.priors import has_density
+from vaejax.distributions.declared import has_density
 from vaejax.errors import check_sizes
 from vaejax.method import Method, Params
-from vaejax.methods.stacked_classifier import labelled, log_probabilities
 from vaejax.metrics.checks import check_counts, check_source
 from vaejax.metrics.mig import mutual_information_gap
-from vaejax.objectives import rate, reconstruction, squared_error
+from vaejax.objectives import labelled, rate, rate_per_latent, reconstruction, squared_error
 from vaejax.training.params import check_params
 from vaejax.training.strategy import in_groups, over_runs, place, plan
 
@@ -43,9 +42,9 @@ def measure(
 ) -> "pd.DataFrame":
     """The tidy table (`run`, `metric`, `value`) of every measure of every run.
 
-    `elbo`, `reconstruction` (-log p(x | z)), `kl` and `kl_latent_J` in nats per image, one noise sample per image (no
-    `kl_latent_J` where a prior or a posterior is not independent in its latents; `kl` is then estimated at that
-    sample); `squared_error` per image, of the mean reconstruction from the mean code; `active_units`, how many codes
+    `elbo`, `reconstruction` (-log p(x | z)), `kl` and `kl_latent_J` in nats per example, one noise sample per example
+    (no `kl_latent_J` where a prior or a posterior is not independent in its latents; `kl` is then estimated at that
+    sample); `squared_error` per example, of the mean reconstruction from the mean code; `active_units`, how many codes
     vary (variance of the posterior mean over images > 0.01); `mig` where the source has ground-truth factors;
     `accuracy`, the share of images with a label that are classified right, where the method has learned to. A
     deterministic autoencoder has no `elbo` and no `kl`. The condition of a conditional model is no part of its code.
@@ -99,15 +98,14 @@ def _measure(method, at, count, size, mesh, params, shared) -> dict[str, Float[A
                 "squared_error": squared_error(method.decode(params, posterior.mean, batch), batch.x, batch.mask),
                 "mean": unconditioned(posterior).mean,
             }
-            if "classifier" in params and batch.label is not None:
-                log_p = log_probabilities(params["classifier"], posterior.mean)
-                values |= {"log_p": log_p, "label": batch.label}
+            if method.classify is not None and batch.label is not None:
+                values |= {"log_p": method.classify(params, batch), "label": batch.label}
             prior = None if method.prior is None else method.prior(params, batch)
             if prior is not None and has_density(posterior) and has_density(prior):
-                nats = rate(posterior, prior, z)
-                values["kl"] = nats.sum(axis=-1)
-                if nats.shape == values["mean"].shape:
-                    values["kl_latent"] = nats
+                values["kl"] = rate(posterior, prior, z)
+                per_latent = rate_per_latent(posterior, prior)
+                if per_latent is not None:
+                    values["kl_latent"] = per_latent.reshape(len(per_latent), -1)
             return values if size is None else {**values, "factors": batch.factors}
 
         per_batch = jax.lax.map(of_batch, (jnp.arange(len(batches)), batches))

@@ -24,6 +24,7 @@ class Codes(NamedTuple):
 
     mean: Float[Array, "B *grid D"]
     indices: Int[Array, "B *grid"]  # noqa: F821
+    has_density = True  # of a finite set: a mass
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, "B *grid D"]:
         """The codes themselves."""
@@ -45,6 +46,7 @@ class UniformCodes(NamedTuple):
 
     codebook: Float[Array, "K D"]
     mean: Float[Array, "B *grid D"]
+    has_density = True
 
     @classmethod
     def on(cls, codebook: Float[Array, "K D"], shape: tuple[int, ...]) -> "UniformCodes":

@@ -47,7 +47,9 @@ from vaejax.plots.style import (
 )
 
 
-def curves(table: pd.DataFrame, x: str = "beta", metrics: Sequence[str] | None = None) -> Figure:
+def curves(
+    table: pd.DataFrame, x: str = "beta", metrics: Sequence[str] | None = None, example: str = "image"
+) -> Figure:
     """Each metric against a hyperparameter: mean line, 95 % interval over seeds as a band, each run as a dot.
 
     The axis is log2 for positive values that span a factor of 8 or more, evenly spaced if a value isn't positive. What
@@ -71,7 +73,7 @@ def curves(table: pd.DataFrame, x: str = "beta", metrics: Sequence[str] | None =
                 at, mean, [mean - low, high - mean], color=INK, fmt="_", markersize=16, elinewidth=7, ecolor=FAINT
             )
         ax.scatter([place[v] for v in dots[x]], dots["value"], s=17, c=[colour[v] for v in dots[x]], lw=0, zorder=3)
-        dress(ax, title(metric), name(x))
+        dress(ax, title(metric, example), name(x))
         shown = values[:: -(-len(values) // 8)]
         ax.set_xticks([place[v] for v in shown], [short(v) for v in shown])
         ax.minorticks_off()
@@ -81,16 +83,16 @@ def curves(table: pd.DataFrame, x: str = "beta", metrics: Sequence[str] | None =
     return with_note(figure, table, x)
 
 
-def rate_distortion(table: pd.DataFrame, by: str = "beta") -> Figure:
-    """KL against reconstruction (nats/image): each run as a dot, means connected, and lines of equal ELBO."""
+def rate_distortion(table: pd.DataFrame, by: str = "beta", example: str = "image") -> Figure:
+    """KL against reconstruction (nats per `example`): each run as a dot, means connected, and lines of equal ELBO."""
     check_metrics(table, by, ("kl", "reconstruction"))
     values, colour = ordered(table[by]), colours(table[by])
     runs = finished(table).pivot(index=["run", by], columns="metric", values="value").reset_index()
     runs = runs.reindex(columns=[by, "kl", "reconstruction"]).dropna()
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     ax = figure.add_subplot()
-    dress(ax, "", "Rate: KL(q(z|x) ‖ p(z)) (nats/image)")
-    ax.set_ylabel("Distortion: −log p(x|z) (nats/image)", fontsize=9, color=INK)
+    dress(ax, "", f"Rate: KL(q(z|x) ‖ p(z)) (nats/{example})")
+    ax.set_ylabel(f"Distortion: −log p(x|z) (nats/{example})", fontsize=9, color=INK)
     if not len(runs):
         mark_empty(ax)
         return with_note(figure, table, by)
@@ -105,8 +107,8 @@ def rate_distortion(table: pd.DataFrame, by: str = "beta") -> Figure:
     return with_note(figure, table, by)
 
 
-def kl_per_latent(table: pd.DataFrame, by: str = "beta") -> Figure:
-    """KL of each latent (nats/image), sorted within each run from the largest down, then averaged over seeds."""
+def kl_per_latent(table: pd.DataFrame, by: str = "beta", example: str = "image") -> Figure:
+    """KL of each latent (nats per `example`), sorted within each run from the largest, then averaged over seeds."""
     check_metrics(table, by, ())
     latents = [metric for metric in table["metric"].unique() if re.fullmatch(r"kl_latent_\d+", metric)]
     if not latents:
@@ -122,7 +124,7 @@ def kl_per_latent(table: pd.DataFrame, by: str = "beta") -> Figure:
     shades = shades.with_extremes(bad="#eceef0")
     top = np.nanmax(means, initial=0.0) or 1.0
     mesh = ax.pcolormesh(np.ma.masked_invalid(means), cmap=shades, vmin=0, vmax=top, edgecolor="white", linewidth=1.5)
-    dress(ax, "KL of each latent, largest first (nats/image)", "latent, by rank within its run")
+    dress(ax, f"KL of each latent, largest first (nats/{example})", "latent, by rank within its run")
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.invert_yaxis()
@@ -141,7 +143,10 @@ def kl_per_latent(table: pd.DataFrame, by: str = "beta") -> Figure:
 
 
 def learning_curves(
-    history: pd.DataFrame, by: str = "beta", metrics: Sequence[str] = ("loss", "reconstruction", "kl")
+    history: pd.DataFrame,
+    by: str = "beta",
+    metrics: Sequence[str] = ("loss", "reconstruction", "kl"),
+    example: str = "image",
 ) -> Figure:
     """Metrics over training: mean over seeds, each run faint behind it; a diverged run is dashed as far as it went.
 
@@ -161,7 +166,7 @@ def learning_curves(
         for value, shade in colour.items():
             mean = history[(history[by] == value) & ~history["run"].isin(bad)].groupby("step")[metric].mean()
             ax.plot(mean.index, mean, color=shade, linewidth=1.6, label=label(by, value))
-        dress(ax, title(metric), "step")
+        dress(ax, title(metric, example), "step")
         ax.margins(x=0)
         seen = np.isfinite(history[metric]) & ~history["run"].isin(bad)
         if (seen & late).any():

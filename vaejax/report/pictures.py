@@ -61,7 +61,7 @@ def pictures(run: Run, by: str, chosen: Mapping[Any, int], pair: Sequence[Any] =
     for value, number in chosen.items():
         params = run.params_of(number)
         remade.append(_reconstruct(run.method, params, batch))
-        if run.method.prior is not None:
+        if run.method.prior is not None or run.method.generate is not None:
             dreamt.append(_generate(run.method, params, jax.random.key(0), batch))
         z = _encode(run.method, params, start)
         if z.ndim == 2:

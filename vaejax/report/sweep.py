@@ -13,6 +13,7 @@ from vaejax.analysis import pairs
 from vaejax.analysis.answers import answered, asked
 from vaejax.analysis.tables import SEPARATION, finished, label, ordered, summary_table
 from vaejax.errors import InputError, choose
+from vaejax.method import Space
 from vaejax.report import Block, Figure, Section, Table, Tabs, media, write
 from vaejax.report.facts import facts as facts_of
 from vaejax.report.pictures import matrix, median_runs, pictures, traversal
@@ -68,7 +69,7 @@ def page_of(
     asks = asked(config["model"]["method"], config["source"]["name"], None if by == "setting" else by)
     return write_sweep(
         run, by, question=question or config.get("question") or asks,
-        answer=answer or answered(tidy(run, by), by, config["steps"]),
+        answer=answer or answered(tidy(run, by), by, config["steps"], example_of(run)),
         facts=facts_of(run) if facts is None else facts, more=more, path=path,
     )  # fmt: skip
 
@@ -82,17 +83,26 @@ def axis_of(run: Run, by: str | None) -> tuple[str, Run]:
     return by, run
 
 
+def example_of(run: Run) -> str:
+    """What one of its examples is called."""
+    return Space(tuple(run.config["shape"])).example
+
+
 def means(by: str, run: Run) -> pd.DataFrame:
     """The summary over seeds as text, a row for each value of `by`."""
     table = tidy(run, by)
-    return summary_table(table, by, present(table)).reset_index()
+    return summary_table(table, by, present(table), example_of(run)).reset_index()
 
 
 def glance(run: Run) -> str:
     """The means and the main figure of a measured sweep as a piece of HTML, for a notebook."""
     by, run = axis_of(run, None)
     table = tidy(run, by)
-    figure = media(plots.curves(table, by, present(table)), "Metrics", f"run-{sha256(table.to_csv().encode())[:8]}")
+    figure = media(
+        plots.curves(table, by, present(table), example_of(run)),
+        "Metrics",
+        f"run-{sha256(table.to_csv().encode())[:8]}",
+    )
     return f"{means(by, run).to_html(index=False, border=0)}{figure}"
 
 
@@ -129,11 +139,11 @@ def write_sweep(
         page_path, folder = run.path / "report.html", run.path / "figures"
     table, more = tidy(run, by), more or {}
     chosen = median_runs(table, by)
-    drawings = measures(table, by) | trained(run, table, by)
+    drawings = measures(table, by, example_of(run)) | trained(run, table, by)
     drawings |= pictures(run, by, chosen, pair(table, by)) | {name: drawing for name, (drawing, _) in more.items()}
     if folder is not None:
         attempt(folder, lambda: _save(folder, drawings))
-    found = sections(drawings, table, by, chosen, [Figure(*each) for each in more.values()])
+    found = sections(drawings, table, by, chosen, [Figure(*each) for each in more.values()], example_of(run))
     return write(
         page_path,
         title=f"{run.config['model']['method']} on {run.config['source']['name']}",
@@ -146,18 +156,18 @@ def write_sweep(
     )
 
 
-def measures(table: pd.DataFrame, by: str) -> dict[str, mpl.Figure]:
+def measures(table: pd.DataFrame, by: str, example: str) -> dict[str, mpl.Figure]:
     """What changes from one setting to another; nothing of a single one, which a table tells."""
     measured = set(table["metric"])
     if table[by].nunique() < 2:
         return {}
-    drawings = {"metrics": plots.curves(table, by, present(table))}
+    drawings = {"metrics": plots.curves(table, by, present(table), example)}
     first = [name for name in LEAD if name in measured]
-    drawings["trade_off"] = plots.curves(table, by, first[:3])
+    drawings["trade_off"] = plots.curves(table, by, first[:3], example)
     if "kl" in measured:
-        drawings["rate_distortion"] = plots.rate_distortion(table, by)
+        drawings["rate_distortion"] = plots.rate_distortion(table, by, example)
     if "kl_latent_0" in measured:
-        drawings["kl_per_latent"] = plots.kl_per_latent(table, by)
+        drawings["kl_per_latent"] = plots.kl_per_latent(table, by, example)
     return drawings
 
 
@@ -165,7 +175,7 @@ def trained(run: Run, table: pd.DataFrame, by: str) -> dict[str, mpl.Figure]:
     """The losses over the steps."""
     history = run.history.merge(run.table[["run", by, "seed"]], on="run")
     losses = [column for column in run.history.columns if column not in ("run", "step")]
-    return {"learning_curves": plots.learning_curves(history, by, losses[:CURVES])}
+    return {"learning_curves": plots.learning_curves(history, by, losses[:CURVES], example_of(run))}
 
 
 def pair(table: pd.DataFrame, by: str) -> tuple[Any, ...]:
@@ -196,6 +206,7 @@ def sections(
     by: str,
     chosen: Mapping[Any, int],
     more: Sequence[Block] = (),
+    example: str = "image",
 ) -> list[Section]:
     """The page's sections, in the order of the question."""
     found = [Section("What it looks like", _looks(drawings, table, by, chosen, more), closed=True)]
@@ -204,9 +215,9 @@ def sections(
         dots = "Small dots: runs; large dots: means. The ELBO is equal along each faint line."
         told.append(Figure(drawings["rate_distortion"], dots))
     means = "Mean over seeds and its 95 % t-interval, cut where a measure ends."
-    told.append(Table(plots.summary_table(table, by, present(table)), means))
+    told.append(Table(plots.summary_table(table, by, present(table), example), means))
     measured_on = (
-        "Measured on the test split; sources that are drawn have none and are measured on draws of all images."
+        "Measured on the test split; sources that are drawn have none and are measured on draws of all examples."
     )
     several = table[by].nunique() > 1
     found.insert(
@@ -214,7 +225,7 @@ def sections(
     )
     if "kl_per_latent" in drawings:
         caption = "KL of every code, sorted within its run, then averaged over seeds."
-        says = "A code whose KL is near zero says nothing about the image."
+        says = f"A code whose KL is near zero says nothing about the {example}."
         found.append(
             Section("Where the information is", [Figure(drawings["kl_per_latent"], caption)], says, closed=True)
         )

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from vaejax.distributions.declared import has_density
 from vaejax.errors import InputError, shortened
 from vaejax.method import Batch, Method
 from vaejax.networks.calls import check_stateless
@@ -21,11 +22,15 @@ from vaejax.training.runs import Runs, check_hyper
 CONTRACT = {  # of every function: what it takes, and in words what it gives
     "init": ("key, batch", "the parameters, a tree of float arrays"),
     "loss": ("params, hyper, batch, key, step", "(loss, metrics), a scalar and a dict of scalars with 'loss'"),
-    "encode": ("params, batch", "a distribution over codes [B, latents], with mean and sample"),
+    "encode": ("params, batch", "a distribution over codes [B, latents], with mean, sample and log_prob"),
     "decode": ("params, latents, batch", "a distribution over examples [B, *event], with mean, sample and log_prob"),
     "optimizer": ("hyper", "an optax.GradientTransformation, such as optax.adam(hyper.learning_rate)"),
-    "prior": ("params, batch", "a distribution over codes [B, latents], with sample"),
+    "generate": ("params, key, batch", "new examples, of the shape of the batch's"),
+    "classify": ("params, batch", "log p(class | x), floats [B, classes]"),
+    "codebook": ("params", "the vectors of all codes, floats [K, D]; encode has to give their indices, too"),
+    "prior": ("params, batch", "a distribution over codes [B, latents], with sample and log_prob"),
 }
+ABILITIES = ("prior", "generate", "classify", "codebook")  # that a method may lack
 COLUMNS = ("run", "step")  # of histories, beside the metrics
 NORMALISERS = (nn.BatchNorm, nn.SpectralNorm)
 
@@ -81,7 +86,7 @@ def check_runs(method: Method, runs: Runs) -> None:
 
 
 def _check_function(name: str, function: Any, takes: str, gives: str) -> None:
-    if name == "prior" and function is None:
+    if function is None and name in ABILITIES:
         return
     if not callable(function):
         raise InputError(f"{name} has to be a function, ({takes}) -> {gives}, not {shortened(function)}")
@@ -105,7 +110,8 @@ def _traced(method: Method, batch: Batch) -> tuple[str, ...]:
         params = method.init(key, batch)
         _check_params(params)
         at = "encode"
-        z = _distribution("encode", method.encode(params, batch), "mean", "sample").mean
+        posterior = _latent("encode", method.encode(params, batch), "mean", "sample")
+        z = posterior.mean
         if jnp.ndim(z) < 2 or len(z) != len(batch.x) or not jnp.issubdtype(z.dtype, jnp.floating):
             raise InputError(f"encode has to give floats [B, latents], here [{len(batch.x)}, ...], not {_kind(z)}")
         at = "decode"
@@ -114,7 +120,17 @@ def _traced(method: Method, batch: Batch) -> tuple[str, ...]:
         )
         if method.prior is not None:
             at = "prior"
-            _distribution("prior", method.prior(params, batch), "sample")
+            _latent("prior", method.prior(params, batch), "sample")
+        if method.generate is not None:
+            at = "generate"
+            _check_floats(at, method.generate(params, key, batch), batch.x.shape)
+        if method.classify is not None:
+            at = "classify"
+            _check_floats(at, method.classify(params, batch), (len(batch.x), method.classes))
+        if method.codebook is not None:
+            at = "codebook"
+            _check_floats(at, method.codebook(params), (None, z.shape[-1]))
+            _distribution("codebook", posterior, "indices")
         at = "optimizer"
         optimizer = method.optimizer(hyper)
         if not all(callable(getattr(optimizer, part, None)) for part in ("init", "update")):
@@ -170,6 +186,25 @@ def _distribution(name: str, found: Any, *parts: str) -> Any:
             f"{_kind(found)}, without {' and '.join(lacks)}"
         )
     return found
+
+
+def _latent(name: str, found: Any, *parts: str) -> Any:
+    """A distribution over codes, which has `log_prob` unless it says that it has no density."""
+    if has_density(_distribution(name, found, *parts)) and "log_prob" not in dir(found):
+        raise InputError(
+            f"{name} gives {_kind(found)}, without log_prob; give it one, in nats, or say has_density = False there"
+        )
+    return found
+
+
+def _check_floats(name: str, found: Any, shape: tuple[int | None, ...]) -> None:
+    """Floats of this shape, in which None is any number."""
+    floats = hasattr(found, "dtype") and jnp.issubdtype(found.dtype, jnp.floating)
+    own = jnp.shape(found) if floats else None
+    fits = own is not None and len(own) == len(shape)
+    if not fits or any(want not in (None, has) for want, has in zip(shape, own or (), strict=True)):
+        wanted = ", ".join("..." if size is None else str(size) for size in shape)
+        raise InputError(f"{name} has to give {CONTRACT[name][1]}, here [{wanted}], not {_kind(found)}")
 
 
 def _check_images(mean: Any, batch: Batch) -> None:

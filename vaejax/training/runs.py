@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vaejax.errors import InputError, check_sizes, choose, shortened
+from vaejax.hyper import Range, ranges, shown
 from vaejax.method import Hyper, Method, Params
 from vaejax.networks.sizes import whole_number
 
@@ -60,8 +61,8 @@ class Result(NamedTuple):
       params: the final parameters on the host, every leaf with a leading run axis; those of a run that diverged are
         from before it did.
       steps: Int[T], the step at the end of every segment.
-      history: metric name -> Float[R, T], means over each segment in nats per image; the loss of a run is NaN from the
-        segment on in which it diverged.
+      history: metric name -> Float[R, T], means over each segment in nats per example; the loss of a run is NaN from
+        the segment on in which it diverged.
       taken: Int[R], the steps that every run has taken; fewer than all if it diverged.
       status: `finished` or `diverged`, for every run.
     """
@@ -108,16 +109,18 @@ def grid(
       **axes: hyperparameter name -> value or values.
 
     Raises:
-      InputError: `hyper` is no NamedTuple of numbers; a name that it lacks, no value, one that comes twice, that is
-        negative or not a finite number of float32; seeds that are no whole numbers from 0 to 2^31 - 1, or come twice.
+      InputError: `hyper` is no NamedTuple of numbers; a name that it lacks, no value, one that comes twice, that lies
+        outside its range (`vaejax.hyper`) or is not a finite number of float32; seeds that are no whole numbers from 0
+        to 2^31 - 1, or come twice.
     """
     check_hyper(hyper)
     for name in axes:
-        choose(hyper._asdict(), name, "hyperparameter")
+        choose(hyper._asdict(), name, "hyperparameter", shown(hyper))
     if not isinstance(common_random_numbers, bool):
         raise InputError(f"common_random_numbers has to be True or False, not {shortened(common_random_numbers)}")
     numbered = _seeds(seeds)
-    columns = {name: _column(name, values) for name, values in axes.items()}
+    within = ranges(hyper)
+    columns = {name: _column(name, values, within[name]) for name, values in axes.items()}
     sizes = [*(column.size for column in columns.values()), len(numbered)]
     if 0 in sizes:
         raise InputError(f"a sweep needs at least one seed and one value for each of: {', '.join(columns) or 'seeds'}")
@@ -132,7 +135,7 @@ def grid(
 
 
 def check_hyper(hyper: Any) -> None:
-    """Hyperparameters have to be a NamedTuple of numbers that float32 can hold, none of them negative.
+    """Hyperparameters have to be a NamedTuple of numbers that float32 can hold, each in its range.
 
     Raises:
       InputError: they are not.
@@ -144,10 +147,11 @@ def check_hyper(hyper: Any) -> None:
     if names is None or isinstance(hyper, type):
         hint = "; give an instance" if isinstance(hyper, type) else ""
         raise InputError(f"{what}, not {shortened(hyper)}{hint}")
+    within = ranges(hyper)
     for name, value in zip(names, hyper, strict=True):
         if not _is_number(value):
             raise InputError(f"{what}; {name} is {shortened(value)}")
-        _check_values(name, [value])
+        _check_values(name, [value], within[name])
 
 
 def _seeds(seeds: Any) -> list[int]:
@@ -164,14 +168,14 @@ def _seeds(seeds: Any) -> list[int]:
     return found
 
 
-def _column(name: str, values: Any) -> Float[np.ndarray, " n"]:
+def _column(name: str, values: Any, within: Range) -> Float[np.ndarray, " n"]:
     """One value or several, as float32."""
     each = _each(values)
     each = [_plain(values)] if each is None else each
     for value in each:
         if not _is_number(value):
             raise InputError(f"{name} has to be a number, or several as in {name}=[1, 4], not {shortened(value)}")
-    _check_values(name, each)
+    _check_values(name, each, within)
     column = np.asarray(each, np.float32)
     if (twice := _twice(column.tolist())) is not None:
         same = " and ".join(str(value) for value in each if np.float32(value) == twice)
@@ -192,13 +196,13 @@ def _plain(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
-def _check_values(name: str, values: list[Any]) -> None:
+def _check_values(name: str, values: list[Any], within: Range) -> None:
     for value in values:
-        if not 0 <= value <= LARGEST:  # nor NaN
-            what = "a finite number that is not negative"
-            what = f"{what} and at most {LARGEST:.3g}" if LARGEST < value < math.inf else what
+        if value not in within or not abs(value) <= LARGEST:  # nor NaN
+            most = f"at most {LARGEST:.3g}{' in size' if value < 0 else ''}"
+            what = f"{within.words} and {most}" if LARGEST < abs(value) < math.inf else within.words
             raise InputError(f"{name} has to be {what}, not {shortened(value if len(values) == 1 else values)}")
-        if 0 < value < SMALLEST:
+        if 0 < abs(value) < SMALLEST:
             raise InputError(f"{name} can't be as small as {value}, which float32 takes for 0; give 0 to mean it")
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
+from vaejax.hyper import NotNegative, Share
 from vaejax.method import Hyper, Params
 
 SMOOTHING = 1e-5  # eps
@@ -20,17 +21,17 @@ SPREAD = 1e-2  # of the noise that tells codes apart which begin at the same pla
 class AverageHyper(NamedTuple):
     """Numbers that a sweep may vary, with codebook="ema"."""
 
-    commitment: float = 0.25
-    decay: float = 0.99
-    restart_below: float = 0.01
-    learning_rate: float = 1e-3
+    commitment: NotNegative = 0.25
+    decay: Share = 0.99
+    restart_below: NotNegative = 0.01
+    learning_rate: NotNegative = 1e-3
 
 
 class GradientHyper(NamedTuple):
     """Numbers that a sweep may vary, with codebook="gradient"."""
 
-    commitment: float = 0.25
-    learning_rate: float = 1e-3
+    commitment: NotNegative = 0.25
+    learning_rate: NotNegative = 1e-3
 
 
 class Codebook(NamedTuple):

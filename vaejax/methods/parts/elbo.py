@@ -14,7 +14,7 @@ from vaejax.objectives import rate, reconstruction
 
 
 class Terms(NamedTuple):
-    """What one noise sample per image gives.
+    """What one noise sample per example gives.
 
     Fields:
       posterior: q(z | x).
@@ -29,7 +29,7 @@ class Terms(NamedTuple):
     rate: Float[Array, " B"]
 
     def metrics(self, loss: jax.Array, **more: jax.Array) -> Metrics:
-        """`loss`, `reconstruction` and `kl` in nats per image, and `more`."""
+        """`loss`, `reconstruction` and `kl` in nats per example, and `more`."""
         return {"loss": loss, "reconstruction": self.distortion.mean(), "kl": self.rate.mean(), **more}
 
 
@@ -39,7 +39,7 @@ def elbo_terms(model: EncoderDecoder | Method, params: Params, batch: Batch, key
     posterior: Any = model.encode(params, batch)
     z = posterior.sample(key)
     assert model.prior is not None
-    nats = rate(posterior, model.prior(params, batch), z).sum(axis=-1)
+    nats = rate(posterior, model.prior(params, batch), z)
     return Terms(posterior, z, reconstruction(model.decode(params, z, batch), batch.x), nats)
 
 

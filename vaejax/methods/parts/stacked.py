@@ -93,7 +93,7 @@ def layer_loss(
     level: Float[Array, ""] | float,
     key: Key[Array, ""],
 ) -> Float[Array, ""]:
-    """loss_k in nats per image, with elements of h_k masked with probability `level`; see above."""
+    """loss_k in nats per example, with elements of h_k masked with probability `level`; see above."""
     h = jax.lax.stop_gradient(hidden(stack, params, k, x))
     return reconstruction(down(stack, params, k, up(stack, params, k, masking(key, h, level))), h).mean()
 
