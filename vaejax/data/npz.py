@@ -97,8 +97,8 @@ def _vectors(name: str, found: Mapping[str, np.ndarray], own: bool, split: str) 
     levels = levels[0] if levels is not None and len(levels) == 1 else levels
     whole: Any = array_of(np.concatenate(parts), f"{shown(name)}: x")
     given = np.concatenate(masks) if masks else None
-    data, space = checked_vectors(name, whole, kind, levels, given)
     first = len(parts[0])
+    data, space = checked_vectors(name, whole, kind, levels, given)
     rows = np.arange(first, len(whole)) if own and split == "test" else np.arange(first)
     rows = rows if own else chosen(name, first, split)
     suffix = "_test" if own and split == "test" else ""
