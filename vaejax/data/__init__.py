@@ -17,16 +17,17 @@ from vaejax.data.paths import shown
 from vaejax.data.record import Named
 from vaejax.data.records import *  # noqa: F403 (every source)
 from vaejax.data.records import RECORDS, RENDERED, SOURCES, known
-from vaejax.data.source import Arrays, Data, Factors, Joint, Source, Streamed, example
+from vaejax.data.source import Arrays, Column, Data, Factors, Joint, Source, Streamed, example
 from vaejax.data.stream_tfds import stream_tfds
+from vaejax.data.table import as_frame, table
 from vaejax.data.tfds import check_folder, tfds
 from vaejax.errors import InputError
 from vaejax.method import Batch
 
 __all__ = [
-    "RENDERED", "SOURCES", "SPLITS", "Arrays", "Batch", "Data", "Factors", "Joint", "Named", "Source",
-    "Streamed", "arrays", "binarized", "code_grids", "correlated", "example", "excluding", "is_rendered",
-    "load", "partly_labelled", "tfds", *(record.make.__name__ for record in RECORDS.values()),
+    "RENDERED", "SOURCES", "SPLITS", "Arrays", "Batch", "Column", "Data", "Factors", "Joint", "Named", "Source",
+    "Streamed", "arrays", "as_frame", "binarized", "code_grids", "correlated", "example", "excluding", "is_rendered",
+    "load", "partly_labelled", "table", "tfds", *(record.make.__name__ for record in RECORDS.values()),
 ]  # fmt: skip
 
 

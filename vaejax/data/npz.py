@@ -98,7 +98,7 @@ def _vectors(name: str, found: Mapping[str, np.ndarray], own: bool, split: str) 
     whole: Any = array_of(np.concatenate(parts), f"{shown(name)}: x")
     given = np.concatenate(masks) if masks else None
     first = len(parts[0])
-    data, space = checked_vectors(name, whole, kind, levels, given)
+    data, space = checked_vectors(name, whole, kind, levels, given, first=first)
     rows = np.arange(first, len(whole)) if own and split == "test" else np.arange(first)
     rows = rows if own else chosen(name, first, split)
     suffix = "_test" if own and split == "test" else ""

@@ -19,6 +19,8 @@ from vaejax.data.digits import DIGITS, digits
 from vaejax.data.dsprites import DSPRITES, dsprites
 from vaejax.data.stream_npz import NPZ, npz
 from vaejax.data.static_mnist import STATIC_MNIST, static_mnist
+from vaejax.data.csv import CSV, csv
+from vaejax.data.parquet import PARQUET, parquet
 # isort: on
 
 RECORDS: dict[str, Named] = {record.name: record for record in list(globals().values()) if isinstance(record, Named)}
