@@ -10,6 +10,7 @@ The format, as `numpy.savez` or `numpy.savez_compressed` writes it:
 | `x` | or vectors [N, D]: floats are `real` (NaN is missing), whole numbers from 0 `count`, bools `unit` |
 | `kind`, `levels` | optional, of vectors: text, one or D of them; numbers of categories (see `vaejax.data.vectors`) |
 | `mask`, `mask_test` | optional, of vectors: bool [N, D], False where a value is missing |
+| `indptr`, `indices`, `data`, `shape` | in the place of `x`: counts [N, D] as `scipy.sparse.save_npz` writes CSR |
 | `x_test`, `label_test`, `factors_test` | optional: the held-out split |
 
 Without `x_test` the held-out split is every 10th image, from the first, and the others are for training.
@@ -31,6 +32,7 @@ from jaxtyping import Int
 from vaejax.data.arrays import array_of, check_split, checked, guessed_white, placed, shaped, targets
 from vaejax.data.paths import one_line, reason, regular_file, shown
 from vaejax.data.source import Arrays, Data
+from vaejax.data.sparse import ADVICE, PARTS, checked_rows, size_of, sparse
 from vaejax.data.vectors import checked_vectors
 from vaejax.errors import InputError
 
@@ -46,6 +48,7 @@ KEYS = {
     "kind": ("kind",),
     "levels": ("levels",),
 }
+SPARSE = {key: (key,) for part in PARTS for key in (part, f"{part}_test")} | {"format": ("format",)}
 HELD_OUT = 10  # one image in so many, where the file has no test images
 
 
@@ -57,6 +60,8 @@ def npz(path: str, split: str = "train") -> Arrays:
     """
     name = f"npz:{path}"
     check_split(name, split)
+    if is_sparse(path):
+        return _sparse(name, path, split)
     found = read(path, KEYS, needed=("x",))
     own = own_test(name, found)
     if found["x"].ndim == 2:
@@ -107,6 +112,40 @@ def _vectors(name: str, found: Mapping[str, np.ndarray], own: bool, split: str) 
     if not own:
         here = {key: None if value is None else np.asarray(value)[:first][rows] for key, value in here.items()}
     return placed(name, data | targets(name, len(rows), here["label"], here["factors"]), space)
+
+
+def is_sparse(path: str) -> bool:
+    """Whether the file holds a sparse matrix; errors as in `members`."""
+    _, there = members(path, {"x": KEYS["x"], **SPARSE}, needed=())
+    return "x" not in there and bool({"indptr", "format"} & set(there))
+
+
+def _sparse(name: str, path: str, split: str) -> Arrays:
+    """The counts of a CSR matrix.
+
+    Raises:
+      InputError: as `checked_rows`, or a matrix of another format, or test rows of another length.
+    """
+    found = read(path, {**SPARSE, **KEYS}, needed=())
+    form = str(found["format"].astype(str)) if "format" in found and found["format"].ndim == 0 else "csr"
+    if form != "csr":
+        raise InputError(f"{shown(name)} holds a matrix of the format {form[:20]!r}; save matrix.tocsr()")
+    own = "indptr_test" in found
+    suffix = "_test" if own and split == "test" else ""
+    for part in [part + end for end in ("", *(["_test"] if own else [])) for part in PARTS]:
+        if part not in found:
+            raise InputError(f"{shown(name)} has no {part!r}, which belongs to a CSR matrix; {ADVICE}")
+    count, columns = size_of(name, found)
+    if own and size_of(name, {"shape": found["shape_test"]})[1] != columns:
+        raise InputError(f"{shown(name)}: the test has other columns than the {columns} to train on; make them equal")
+    here = {part: found[part + suffix] for part in PARTS}
+    count = size_of(name, here)[0]
+    rows = np.ones(count, bool)
+    if not own:
+        rows = np.isin(np.arange(count), chosen(name, count, split))
+    known = targets(name, count, found.get(f"label{suffix}"), found.get(f"factors{suffix}"))
+    data = checked_rows(f"{name} (test)" if suffix else name, here, rows)
+    return sparse(name, data | {key: value[rows] for key, value in known.items()}, columns)
 
 
 def title(name: str, key: str) -> str:

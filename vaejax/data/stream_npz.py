@@ -17,6 +17,7 @@ from vaejax.data.npz import (
     chosen,
     corrupt,
     images_of,
+    is_sparse,
     member,
     members,
     npz,
@@ -62,6 +63,8 @@ def stream_npz(path: str, split: str, window: int) -> Streamed:
     """
     name = f"npz:{path}"
     check_split(name, split)
+    if is_sparse(path):
+        raise InputError(f"{shown(name)} takes no window, because it stays sparse on the device; leave it out")
     file, keys = members(path, KEYS, needed=("x",))
     found = {key: located(file, keys[key]) for key in ("x", "x_test") if key in keys}
     shapes = {key: shape_of(stored, images_of(name, key)) for key, stored in found.items()}

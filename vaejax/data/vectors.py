@@ -66,7 +66,7 @@ def checked_vectors(
     one = len(set(kinds)) == 1 and len(set(counts)) == 1
     space = Space((x.shape[1],), kinds[0] if one else kinds, counts[0] if one else counts, int(not there.all()))
     whole = all(of in ("count", "category") for of in kinds)
-    data = {"x": _narrow(stored) if whole else stored.astype(np.float32), "scale": np.float32(1)}
+    data = {"x": narrow(stored) if whole else stored.astype(np.float32), "scale": np.float32(1)}
     if not there.all():
         data["mask"] = there
     return data, space
@@ -162,7 +162,7 @@ def _levels(what: str, x: np.ndarray, kinds: tuple[Kind, ...], levels: Any) -> t
     return tuple(found)
 
 
-def _narrow(x: np.ndarray) -> np.ndarray:
+def narrow(x: np.ndarray) -> np.ndarray:
     """Whole numbers from 0 in as few bytes as they need."""
-    most = x.max()
+    most = x.max(initial=0)
     return x.astype(np.uint8 if most < 2**8 else np.uint16 if most < 2**16 else np.int32)
