@@ -124,6 +124,32 @@ def test_a_run_keeps_the_columns_and_goes_on(tmp_path):
             fit(method, table(changed, label="kind"), runs, steps=4, batch_size=8, workdir=tmp_path / "fit")
 
 
+@pytest.mark.parametrize(
+    ("name", "rows_", "columns", "classes"),
+    [("iris", 150, 4, 3), ("wine", 178, 13, 3), ("breast_cancer", 569, 30, 2), ("diabetes", 442, 10, 0)],
+)
+def test_the_tables_of_scikit_learn(name, rows_, columns, classes):
+    train, test = load(name), load(name, "test")
+    assert train.size + test.size == rows_ and train.shape == (columns,) and len(train.classes) == classes
+    assert test.size == -(-rows_ // 10) and train.columns == test.columns
+    real = [number for number, column in enumerate(train.columns) if column.kind == "real"]
+    assert len(real) == columns - (name == "diabetes")
+    x = np.asarray(rows(train).x)[:, real]
+    np.testing.assert_allclose(x.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(x.std(0), 1, atol=1e-5)
+    for source in (train, test):
+        assert classes == 0 or set(np.unique(rows(source).label).tolist()) == set(range(classes))
+
+
+def test_irises_are_fishers():
+    """Every flower is there with its species, by the means that are known of them."""
+    parts = [load("iris", split) for split in ("train", "test")]
+    frame = pd.concat([as_frame(part.data["x"], part.columns).assign(
+        species=np.array(part.classes)[np.asarray(part.data["label"])]) for part in parts])  # fmt: skip
+    means = frame.groupby("species")["petal length (cm)"].mean()
+    np.testing.assert_allclose(means[["setosa", "versicolor", "virginica"]], [1.462, 4.26, 5.552], rtol=1e-5)
+
+
 def but(**columns):
     return FRAME.assign(**columns)
 

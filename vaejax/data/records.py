@@ -16,6 +16,7 @@ from vaejax.data.nuisance import COLOR_SPRITES, NOISY_SPRITES, color_sprites, no
 from vaejax.data.shapes3d import SHAPES3D, shapes3d
 from vaejax.data.rectangles import RECTANGLES, rectangles
 from vaejax.data.digits import DIGITS, digits
+from vaejax.data.measured import BREAST_CANCER, DIABETES, IRIS, WINE, breast_cancer, diabetes, iris, wine
 from vaejax.data.dsprites import DSPRITES, dsprites
 from vaejax.data.stream_npz import NPZ, npz
 from vaejax.data.static_mnist import STATIC_MNIST, static_mnist
