@@ -56,7 +56,7 @@ def test_every_method_is_in_the_table_with_its_file():
 
 def test_every_metric_and_source_is_named():
     for name in (*METRICS, *SOURCES):
-        assert re.search(rf"`{name}(PATH|DIR|[`.])", ALL), name
+        assert re.search(rf"`{name}(PATH|DIR|FOLDER|[`.])", ALL), name
 
 
 def test_every_network_likelihood_and_paper_table_is_named():

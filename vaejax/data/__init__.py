@@ -49,7 +49,9 @@ def load(
     Args:
       name: one of `RENDERED` (`sprites`, `color_sprites`, `noisy_sprites`, `shapes3d`, `rectangles`), `digits`
         (scikit-learn's), `dsprites:PATH.npz` (see `vaejax.data.dsprites`), `npz:PATH` (your own images; see
-        `vaejax.data.npz` for the format), `static_mnist:DIR` (see `vaejax.data.static_mnist`), or a data set of
+        `vaejax.data.npz` for the format), `csv:PATH` and `parquet:PATH` (tables, with options behind a `+`; see
+        `vaejax.data.table`), `images:FOLDER` (see `vaejax.data.image_folder`), `iris`, `wine`, `breast_cancer`,
+        `diabetes` (see `vaejax.data.measured`), `static_mnist:DIR` (see `vaejax.data.static_mnist`), or a data set of
         tensorflow-datasets by its own name (`mnist`, `cifar10`, `smallnorb`, ..., or `shapes3d:2.0.0` for the published
         images; see `vaejax.data.tfds`). After any of them, `+binarized` makes images black and white at random (see
         `vaejax.data.binarized`).
@@ -59,7 +61,8 @@ def load(
       split: `train` or `test`, or `valid` of `static_mnist:`; tensorflow-datasets' own names for theirs. The whole
         population of a rendered source and of `dsprites:` is in both, but what `+excluding` removes is the test split.
       data_dir: where tensorflow-datasets' data sets are prepared; None is its own default. Others don't need it.
-      size: height and width of rendered images in pixels; None is the source's own.
+      size: height and width in pixels of rendered images, and of those of a folder, which are resized and cropped; None
+        is the source's own.
       window: None puts all images on the device. A number leaves them on the disk, for data that is larger than the
         device, and reads so many at a time, always others, in random order (see `Streamed`); for `npz:PATH`, if
         `numpy.savez` wrote the file, and data sets of tensorflow-datasets.
@@ -77,8 +80,9 @@ def load(
     check_folder(data_dir)
     record = known(base)
     if size is not None and not (record and (record.rendered or record.sized)):
-        sized = ", ".join(each.name for each in RECORDS.values() if each.rendered or each.sized)
-        raise InputError(f"{shown(name)}: only rendered sources take a size ({sized}); leave it out")
+        others = ", ".join(each.name for each in RECORDS.values() if each.sized)
+        drawn = ", ".join(RENDERED)
+        raise InputError(f"{shown(name)}: only rendered sources take a size ({drawn}), and {others}; leave it out")
     if changes:
         if window is not None:
             raise InputError(f"{shown(name)} takes no window, because images are changed on the device; leave it out")

@@ -22,6 +22,7 @@ from vaejax.data.stream_npz import NPZ, npz
 from vaejax.data.static_mnist import STATIC_MNIST, static_mnist
 from vaejax.data.csv import CSV, csv
 from vaejax.data.parquet import PARQUET, parquet
+from vaejax.data.image_folder import IMAGES, image_folder
 # isort: on
 
 RECORDS: dict[str, Named] = {record.name: record for record in list(globals().values()) if isinstance(record, Named)}

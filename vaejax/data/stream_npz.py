@@ -16,6 +16,7 @@ from vaejax.data.npz import (
     KEYS,
     chosen,
     corrupt,
+    full_pixel,
     images_of,
     is_sparse,
     member,
@@ -52,7 +53,7 @@ class Stored(NamedTuple):
     stamp: tuple[int, int]
 
 
-def stream_npz(path: str, split: str, window: int) -> Streamed:
+def stream_npz(path: str, split: str, window: int, name: str | None = None) -> Streamed:
     """The images of `vaejax.data.npz`, with their labels and factors, of a file that `numpy.savez` has written.
 
     Floats stay float32, also where they are k/255. Values are checked as they are read. The file's checksum is not,
@@ -61,7 +62,7 @@ def stream_npz(path: str, split: str, window: int) -> Streamed:
     Raises:
       InputError: as in `npz` except for values of images, and as in `streamed`; a compressed file.
     """
-    name = f"npz:{path}"
+    name = name or f"npz:{path}"
     check_split(name, split)
     if is_sparse(path):
         raise InputError(f"{shown(name)} takes no window, because it stays sparse on the device; leave it out")
@@ -80,7 +81,12 @@ def stream_npz(path: str, split: str, window: int) -> Streamed:
             title_of = shown(title(name, f"x{suffix}"))
             known[key] = integers(member(file, keys[key + suffix]), size, f"{title_of}: {what}", rank)[numbers]
     block = block_of((height, width, channels))
-    white = white_of(name, stored, list(found.values()), block)
+    given = full_pixel(name, member(file, keys["white"])) if "white" in keys else None
+    white = (
+        given
+        if given is not None and stored.dtype.kind in "ui"
+        else white_of(name, stored, list(found.values()), block)
+    )
     read = partial(read_rows, title(name, f"x{suffix}"), stored, numbers, white, known)
     sums = [f"{key} {keys[key + suffix].CRC:08x}" for key in ("x", *known)]
     mark = ", ".join([*sums, *([] if own else [f"every {HELD_OUT}th, {split}"]), f"white {white:g}"])
