@@ -27,10 +27,10 @@ class Config:
     """Everything that the training depends on; it is written to `config.json`."""
 
     method: str = "vae"  # any method; docs/methods.md lists them
-    source: str = "sprites"  # sprites, digits, npz:PATH, a tensorflow-datasets name (mnist, ...); see vaejax.data.load
+    source: str = "sprites"  # sprites, npz:PATH, csv:PATH, images:FOLDER, mnist, ...; docs/data.md lists them
     data_dir: str | None = None  # where tensorflow-datasets' data sets are prepared
     window: int | None = None  # hold so many images at a time, the others on the disk: for more than the device takes
-    size: int | None = None  # height and width of rendered images, a power of two; 32 if not given
+    size: int | None = None  # height and width of rendered images, 32 if not given; of a folder's, resized and cropped
     network: str | None = None  # conv, conv_k2, mlp, mlp_relu, ...; the method's own, or conv, if not given
     width: tuple[int, ...] = ()  # channels of the first convolution, or an mlp's layers; the network's own if not given
     latents: int = 10  # dimensions of the code

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from vaejax import METHODS, InputError, metrics
+from vaejax import METHODS, InputError, data, metrics
 from vaejax.analysis import study, tables
 from vaejax.data import SOURCES
+from vaejax.data.records import RECORDS as RECORDS_OF_DATA
 from vaejax.distributions.basic import LIKELIHOODS
 from vaejax.metrics import METRICS, RECORDS, Metric
 
@@ -20,6 +21,8 @@ PAGE = (ROOT / "docs" / "extending.md").read_text()
 LIBRARY = ROOT / "vaejax"
 FIGURES = {"analysis/study.py", "analysis/findings.py", "analysis/tables.py", "plots/study.py"}  # names and colours
 KNOWN = {  # what is built on these, or asks about them by name: no part of adding another
+    "sprites": {"experiment.py"},  # what is trained on where nothing is named
+    "digits": {"analysis/answers.py", "networks/quantizer.py"},  # of numbers
     "vae": {"metrics/baselines.py", "experiment.py"},  # of untrained weights; what is trained where nothing is named
     "mig": {"metrics/measure.py", "report/sweep.py", "analysis/answers.py"},  # is measured without being asked for
     "explicitness": {"metrics/downstream.py"},  # by its classifier
@@ -90,10 +93,21 @@ def test_a_likelihood_is_a_file_and_two_lines(name):
     assert name in ("bernoulli", "gaussian") or not found
 
 
-def test_a_source_is_a_file_and_a_few_lines():
-    """Its import, its place in the table of its kind, its export; what an unknown name is told is data/tfds.py's."""
-    assert places("rectangles", but={"data/rectangles.py"}) == {"data/__init__.py": 3, "data/tfds.py": 1}
+@pytest.mark.parametrize("record", RECORDS_OF_DATA.values(), ids=list(RECORDS_OF_DATA))
+def test_a_source_is_a_file_and_a_line(record):
+    """Sources that build on it, and what streams it, apart."""
+    name = record.make.__name__
+    files = {str(path.relative_to(LIBRARY)) for path in LIBRARY.glob("data/*.py")} - {"data/records.py"}
+    assert places(name, but=files) == {"data/records.py": 1}
+    assert name not in {text for text, _ in mentions(LIBRARY / "data" / "__init__.py")}
+
+
+def test_sources_follow_from_their_records():
     assert {name.rstrip(":") for name in SOURCES} >= {"rectangles", "npz", "digits"}
+    for record in RECORDS_OF_DATA.values():
+        assert SOURCES[record.prefix] is record.make is getattr(data, record.make.__name__)
+        with pytest.raises(InputError, match=re.escape(record.name)):
+            data.load("sprights-and-rectungles")
 
 
 def test_what_is_exported_follows_from_the_tables():

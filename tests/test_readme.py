@@ -4,9 +4,11 @@ import re
 import subprocess
 import sys
 
+import numpy as np
+
 from experiments.papers.__main__ import TABLES
 from tests.conftest import ROOT
-from vaejax import METHODS
+from vaejax import METHODS, load_run
 from vaejax.data import SOURCES
 from vaejax.distributions.basic import LIKELIHOODS
 from vaejax.metrics import METRICS
@@ -18,12 +20,33 @@ ALL = "\n".join(PAGES.values())
 
 
 def test_the_ten_line_sweep_runs_as_printed(tmp_path):
-    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    block, _ = blocks()
     assert len(block.strip().splitlines()) <= 10
-    ran = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path)
-    assert ran.returncode == 0, ran.stderr
+    said = ran(block, tmp_path)
     for name in ("elbo", "kl", "active_units", "mig"):
-        assert name in ran.stdout
+        assert name in said
+
+
+def test_the_twelve_lines_from_a_table_to_a_page_run_as_printed(tmp_path):
+    _, block = blocks()
+    assert len([line for line in block.splitlines() if line]) <= 12
+    assert "elbo" in ran(block, tmp_path)
+    run = load_run(tmp_path / "runs/table")
+    assert run.table["status"].tolist() == ["finished"] * 6 and np.isfinite(run.results["value"]).all()
+    assert [column.name for column in run.columns] == ["age", "pets", "town"]
+    assert "beta_vae on table" in (tmp_path / "runs/table/report.html").read_text()
+
+
+def blocks():
+    """The programs of the README."""
+    return re.findall(r"```python\n(.*?)```", README, flags=re.S)
+
+
+def ran(block, folder):
+    """What the program prints."""
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_every_method_is_in_the_table_with_its_file():
@@ -33,7 +56,7 @@ def test_every_method_is_in_the_table_with_its_file():
 
 def test_every_metric_and_source_is_named():
     for name in (*METRICS, *SOURCES):
-        assert re.search(rf"`{name}(PATH|DIR|[`.])", ALL), name
+        assert re.search(rf"`{name}(PATH|DIR|FOLDER|[`.])", ALL), name
 
 
 def test_every_network_likelihood_and_paper_table_is_named():

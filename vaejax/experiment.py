@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 
 from vaejax.data import Arrays, Factors, Source, Streamed, example, load
+from vaejax.data.table import described as table_described
 from vaejax.errors import InputError, check_sizes, choose, one_line, shortened
 from vaejax.hyper import listed
 from vaejax.method import Batch, Method, as_space
@@ -24,7 +25,7 @@ from vaejax.methods import build
 from vaejax.metrics.measure import measure
 from vaejax.metrics.suite import LAPTOP, Sizes, check_names, check_suite_sizes, evaluate
 from vaejax.storage.folder import claimed, finished, held, is_finished, write_table
-from vaejax.storage.run import Run, about_space, described, load_run
+from vaejax.storage.run import Run, about_columns, about_space, described, load_run
 from vaejax.training.beforehand import check_training
 from vaejax.training.runs import Runs, grid
 from vaejax.training.strategy import Strategy, plan
@@ -103,7 +104,8 @@ class Prepared(NamedTuple):
 
 
 class Event(NamedTuple):
-    """What `on_event` is given: `continuing`, `finished` (it was before), `training`, `measuring`; and a line."""
+    """What `on_event` is given: `continuing`, `finished` (it was before), `data` (what a table was taken for),
+    `training`, `measuring`; and a line."""
 
     stage: str
     text: str
@@ -159,6 +161,8 @@ def run(
                 return load_run(folder, method)._replace(sources=sources)
             if stack.enter_context(claimed(folder, config, overwrite=overwrite)):
                 tell("continuing", f"continuing the unfinished sweep in {folder}")
+        if isinstance(ready.train, Arrays) and ready.train.columns:
+            tell("data", f"{table_described(ready.train)} to train on, {ready.test.size:,} rows to measure on")
         tell("training", str(ready.layout))
         result = fit(
             method, ready.train, runs, steps=experiment.steps, batch_size=experiment.batch_size, workdir=folder,
@@ -197,7 +201,7 @@ def prepared(experiment: Experiment) -> Prepared:
     check_training(method, train, test, runs.count, experiment.batch_size, chunk=experiment.chunk)
     layout = plan(method, example(train), runs.count, experiment.batch_size, chunk=experiment.chunk)
     config = {"command": experiment.command or _call(experiment), "source": source, "model": model}
-    config |= about_space(as_space(train.space))
+    config |= about_space(as_space(train.space)) | about_columns(train)
     config |= {"steps": experiment.steps, "batch_size": experiment.batch_size}
     config |= {"chunk": experiment.chunk, "window": experiment.window, "images": experiment.images}
     config |= {"seeds": seeds, "hyper": axes}

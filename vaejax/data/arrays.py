@@ -18,6 +18,7 @@ from vaejax.errors import InputError, shortened
 from vaejax.method import Batch, Space
 
 SPLITS = ("train", "test")
+DEEPEST = 2**16 - 1  # the largest full pixel in whole numbers
 ROUNDING = 1e-6  # of a full pixel: as far as float32 arithmetic may leave [0, 1]
 log = logging.getLogger("vaejax")
 
@@ -171,18 +172,18 @@ def shaped(x: np.ndarray, what: str) -> np.ndarray:
 
 
 def byte_pixels(x: np.ndarray, what: str, white: float | None) -> tuple[np.ndarray, float]:
-    """Whole numbers 0..255 as uint8, and their full pixel; see `pixels`.
+    """Whole numbers as uint8, or uint16 where the full pixel is above 255, and their full pixel; see `pixels`.
 
     Raises:
       InputError: a value below 0 or above the full pixel.
     """
     low, high = int(x.min()), int(x.max())
-    if low < 0 or high > 255:
+    if low < 0 or (high > 255 and (white is None or white > DEEPEST)):
         raise InputError(f"{what} are whole numbers from {low} to {high}; rescale to 0..255 or to floats in [0, 1]")
     full = float(white or guessed_white(what, [x]))
     if high > full:
         raise InputError(f"{what} run up to {high}, beyond the full pixel {full:g}")
-    return x.astype(np.uint8), full
+    return x.astype(np.uint8 if full <= 255 else np.uint16), full
 
 
 def float_pixels(x: np.ndarray, what: str, white: float | None) -> tuple[np.ndarray, float]:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 from vaejax.data.bound import bound
 from vaejax.data.source import Arrays, Data, Factors, Source, called, index_of
 from vaejax.errors import InputError
-from vaejax.method import Batch
+from vaejax.method import Batch, as_space
 
 SEED = 0
 
@@ -26,6 +26,8 @@ def binarized(source: Source) -> Source:
     """
     if not isinstance(source, Arrays | Factors):
         raise InputError(f"{called(source)} can't be binarized; give a source that is on the device")
+    if as_space(source.space).kind != "unit":
+        raise InputError(f"{called(source)} can't be binarized: only values from 0 to 1 can; leave +binarized out")
     name, sample = f"{source.name}+binarized", bound(_anew, source.sample)
     if isinstance(source, Arrays):
         return source._replace(name=name, at=bound(_numbered, source.at), sample=sample)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from vaejax.data.arrays import arrays, check_split
+from vaejax.data.record import Named
 from vaejax.data.source import Arrays
 
 TRAIN = 1437  # of 1797; 360 are left for the test
@@ -25,3 +26,6 @@ def digits(split: str = "train") -> Arrays:
     order = np.random.default_rng(0).permutation(len(label))
     chosen = order[:TRAIN] if split == "train" else order[TRAIN:]
     return arrays("digits", images[chosen].reshape(-1, 8, 8).astype(np.uint8), label[chosen], white=WHITE)
+
+
+DIGITS = Named("digits", digits)

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 from vaejax.data.arrays import arrays, check_split, integers, shaped
 from vaejax.data.bound import Bound, bound
 from vaejax.data.npz import read
+from vaejax.data.record import Named
 from vaejax.data.source import Arrays, Data, Factors, draw
 from vaejax.errors import InputError
 from vaejax.method import Batch, Space
@@ -112,3 +113,6 @@ def factor_sampler(sizes: tuple[int, ...]) -> Bound:
 
 def _independent(sizes: tuple[int, ...], key: Key[Array, ""], n: int) -> Int[Array, "n K"]:
     return jax.random.randint(key, (n, len(sizes)), 0, jnp.asarray(sizes)[None])
+
+
+DSPRITES = Named("dsprites:PATH.npz", dsprites)

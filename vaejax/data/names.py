@@ -11,13 +11,13 @@ Parts may follow one another in any order. Factors are named by their names or n
 
 import os
 import re
-from collections.abc import Collection
 
 from vaejax.data.binarized import binarized
 from vaejax.data.correlated import correlated
 from vaejax.data.excluding import Where, excluding
 from vaejax.data.joint import full_grid
 from vaejax.data.paths import shown
+from vaejax.data.records import RENDERED, known
 from vaejax.data.source import Factors, Source
 from vaejax.errors import InputError, choose, shortened
 
@@ -31,20 +31,33 @@ RUN = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")  # a value, or the first and the l
 Pair = tuple[str | int, str | int, float]
 
 
-def split_name(name: str, known: Collection[str]) -> tuple[str, list[str]]:
-    """The name of a source, and what is to be changed of it; a `+` may also belong to a path, or to another's name.
+def split_name(name: str) -> tuple[str, dict[str, str], list[str]]:
+    """The name of a source, its options, and what is to be changed of it.
 
-    Args:
-      known: sources in whose names there is no `+`.
+    A `+` may also belong to a path, or to another's name.
 
     Raises:
-      InputError: the name is no text.
+      InputError: the name is no text, or an option can't be read or is there twice.
     """
     if not isinstance(name, str):
         hint = f"; for a file write npz:{shown(name)}" if isinstance(name, os.PathLike) else ", such as sprites"
         raise InputError(f"a source is loaded by its name{hint}; not by {shortened(name)}")
     first, *parts = PART.split(name)
-    return (first, parts) if first in known or any(part.partition(":")[0] in HOW for part in parts) else (name, [])
+    record = known(first)
+    takes = {} if record is None else record.options
+    if first not in RENDERED and not any(part.partition(":")[0] in {*HOW, *takes} for part in parts):
+        return name, {}, []
+    options: dict[str, str] = {}
+    for part in parts:
+        kind, _, text = part.partition(":")
+        if kind in takes:
+            if not text or kind in options:
+                raise InputError(f"+{shown(part)} can't be read; write it once, as {takes[kind]}")
+            options[kind] = text
+    changes = [part for part in parts if part.partition(":")[0] not in takes]
+    for part in changes:
+        choose({**HOW, **takes}, part.partition(":")[0], "change of a source")
+    return first, options, changes
 
 
 def changed(source: Source, parts: list[str], split: str) -> Source:

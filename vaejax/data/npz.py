@@ -10,6 +10,8 @@ The format, as `numpy.savez` or `numpy.savez_compressed` writes it:
 | `x` | or vectors [N, D]: floats are `real` (NaN is missing), whole numbers from 0 `count`, bools `unit` |
 | `kind`, `levels` | optional, of vectors: text, one or D of them; numbers of categories (see `vaejax.data.vectors`) |
 | `mask`, `mask_test` | optional, of vectors: bool [N, D], False where a value is missing |
+| `indptr`, `indices`, `data`, `shape` | in the place of `x`: counts [N, D] as `scipy.sparse.save_npz` writes CSR |
+| `white` | optional, of images in whole numbers: the value of a full pixel, up to 65535 |
 | `x_test`, `label_test`, `factors_test` | optional: the held-out split |
 
 Without `x_test` the held-out split is every 10th image, from the first, and the others are for training.
@@ -28,11 +30,12 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import Int
 
-from vaejax.data.arrays import array_of, check_split, checked, guessed_white, placed, shaped, targets
+from vaejax.data.arrays import DEEPEST, array_of, check_split, checked, guessed_white, placed, shaped, targets
 from vaejax.data.paths import one_line, reason, regular_file, shown
 from vaejax.data.source import Arrays, Data
+from vaejax.data.sparse import ADVICE, PARTS, checked_rows, size_of, sparse
 from vaejax.data.vectors import checked_vectors
-from vaejax.errors import InputError
+from vaejax.errors import InputError, shortened
 
 KEYS = {
     "x": ("x", "imgs", "images"),
@@ -45,25 +48,30 @@ KEYS = {
     "mask_test": ("mask_test",),
     "kind": ("kind",),
     "levels": ("levels",),
+    "white": ("white",),
 }
+SPARSE = {key: (key,) for part in PARTS for key in (part, f"{part}_test")} | {"format": ("format",)}
 HELD_OUT = 10  # one image in so many, where the file has no test images
 
 
-def npz(path: str, split: str = "train") -> Arrays:
+def npz(path: str, split: str = "train", name: str | None = None) -> Arrays:
     """The images of an npz file in the format above.
 
     Raises:
       InputError: an unknown split, a file that can't be read, or arrays that don't fit the format.
     """
-    name = f"npz:{path}"
+    name = name or f"npz:{path}"
     check_split(name, split)
+    if is_sparse(path):
+        return _sparse(name, path, split)
     found = read(path, KEYS, needed=("x",))
     own = own_test(name, found)
     if found["x"].ndim == 2:
         return _vectors(name, found, own, split)
     images = {key: shaped(found[key], images_of(name, key)) for key in ("x", "x_test") if key in found}
     whole_numbers = [x for x in images.values() if x.dtype.kind in "ui"]
-    white = guessed_white(name, whole_numbers) if whole_numbers else None
+    white = full_pixel(name, found.get("white"))
+    white = guessed_white(name, whole_numbers) if whole_numbers and white is None else white
 
     def data(key: str, label: str, factors: str) -> Data:
         known = white if images[key].dtype.kind in "ui" else None
@@ -97,8 +105,8 @@ def _vectors(name: str, found: Mapping[str, np.ndarray], own: bool, split: str) 
     levels = levels[0] if levels is not None and len(levels) == 1 else levels
     whole: Any = array_of(np.concatenate(parts), f"{shown(name)}: x")
     given = np.concatenate(masks) if masks else None
-    data, space = checked_vectors(name, whole, kind, levels, given)
     first = len(parts[0])
+    data, space = checked_vectors(name, whole, kind, levels, given, first=first)
     rows = np.arange(first, len(whole)) if own and split == "test" else np.arange(first)
     rows = rows if own else chosen(name, first, split)
     suffix = "_test" if own and split == "test" else ""
@@ -107,6 +115,55 @@ def _vectors(name: str, found: Mapping[str, np.ndarray], own: bool, split: str) 
     if not own:
         here = {key: None if value is None else np.asarray(value)[:first][rows] for key, value in here.items()}
     return placed(name, data | targets(name, len(rows), here["label"], here["factors"]), space)
+
+
+def full_pixel(name: str, white: np.ndarray | None) -> float | None:
+    """What the file says a full pixel is, if it does.
+
+    Raises:
+      InputError: something that can be none.
+    """
+    if white is None:
+        return None
+    if white.dtype.kind not in "ui" or white.ndim or not 1 <= white <= DEEPEST:
+        raise InputError(
+            f"{shown(name)}: 'white' has to be a whole number from 1 to {DEEPEST:,}, not {shortened(white.tolist())}"
+        )
+    return float(white)
+
+
+def is_sparse(path: str) -> bool:
+    """Whether the file holds a sparse matrix; errors as in `members`."""
+    _, there = members(path, {"x": KEYS["x"], **SPARSE}, needed=())
+    return "x" not in there and bool({"indptr", "format"} & set(there))
+
+
+def _sparse(name: str, path: str, split: str) -> Arrays:
+    """The counts of a CSR matrix.
+
+    Raises:
+      InputError: as `checked_rows`, or a matrix of another format, or test rows of another length.
+    """
+    found = read(path, {**SPARSE, **KEYS}, needed=())
+    form = str(found["format"].astype(str)) if "format" in found and found["format"].ndim == 0 else "csr"
+    if form != "csr":
+        raise InputError(f"{shown(name)} holds a matrix of the format {form[:20]!r}; save matrix.tocsr()")
+    own = "indptr_test" in found
+    suffix = "_test" if own and split == "test" else ""
+    for part in [part + end for end in ("", *(["_test"] if own else [])) for part in PARTS]:
+        if part not in found:
+            raise InputError(f"{shown(name)} has no {part!r}, which belongs to a CSR matrix; {ADVICE}")
+    count, columns = size_of(name, found)
+    if own and size_of(name, {"shape": found["shape_test"]})[1] != columns:
+        raise InputError(f"{shown(name)}: the test has other columns than the {columns} to train on; make them equal")
+    here = {part: found[part + suffix] for part in PARTS}
+    count = size_of(name, here)[0]
+    rows = np.ones(count, bool)
+    if not own:
+        rows = np.isin(np.arange(count), chosen(name, count, split))
+    known = targets(name, count, found.get(f"label{suffix}"), found.get(f"factors{suffix}"))
+    data = checked_rows(f"{name} (test)" if suffix else name, here, rows)
+    return sparse(name, data | {key: value[rows] for key, value in known.items()}, columns)
 
 
 def title(name: str, key: str) -> str:

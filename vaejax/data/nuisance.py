@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from vaejax.data.bound import bound
+from vaejax.data.record import Named
 from vaejax.data.rendered import check_side, rendered
 from vaejax.data.source import Factors, index_of
 from vaejax.data.sprites import NAMES, SIDE, SIDES, SIZES, render
@@ -82,3 +83,7 @@ def _noisy(keys: Key[Array, " n"], x: Float[Array, "n H W 1"]) -> Float[Array, "
     """Each image with noise where it is black."""
     bits = jax.vmap(lambda key: jax.random.bits(key, (*x.shape[1:3], 3), jnp.uint8))(keys)
     return jnp.maximum(x, jax.lax.optimization_barrier(bits).astype(jnp.float32) / 255)
+
+
+COLOR_SPRITES = Named("color_sprites", color_sprites, rendered=True)
+NOISY_SPRITES = Named("noisy_sprites", noisy_sprites, rendered=True)

@@ -1,11 +1,13 @@
 """Sources that keep only some of their labels, for methods that learn from a few."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from vaejax.data.arrays import at
+from vaejax.data.bound import bound
 from vaejax.data.source import Arrays, Data, Factors, called, draw, stored_labels
 from vaejax.errors import InputError, check_sizes
 from vaejax.method import Batch
@@ -43,12 +45,14 @@ def partly_labelled(source: Arrays, count: int, seed: int = 0) -> Arrays:
     few = np.full_like(label, NONE)
     few[kept] = label[kept]
     data = {**source.data, "label": jnp.asarray(few), "labelled": jnp.asarray(np.sort(kept), jnp.int32)}
-    return source._replace(name=f"{source.name} with {count} labels", data=data, sample=_sample)
+    return source._replace(
+        name=f"{source.name} with {count} labels", data=data, sample=bound(_sample, source.at, source.size)
+    )
 
 
-def _sample(data: Data, key: Key[Array, ""], n: int) -> Batch:
+def _sample(at: Any, size: int, data: Data, key: Key[Array, ""], n: int) -> Batch:
     any_key, labelled_key = jax.random.split(key)
-    unlabelled = draw(any_key, n // 2, data["x"].shape[0])
+    unlabelled = draw(any_key, n // 2, size)
     labelled = data["labelled"][draw(labelled_key, n - n // 2, data["labelled"].shape[0])]
     index = jnp.concatenate([unlabelled, labelled])
     return at(data, index)._replace(label=jnp.where(jnp.arange(n) < n // 2, NONE, data["label"][index]))

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float, Int
 
 from vaejax.data.bound import bound
 from vaejax.data.polygon import fill
+from vaejax.data.record import Named
 from vaejax.data.rendered import check_side, rendered
 from vaejax.data.source import Factors
 
@@ -82,3 +83,6 @@ def _corners(factors: Int[Array, "n 4"]) -> Float[Array, "n 4 2"]:
     cos, sin = jnp.asarray(np.stack([np.cos(angle), np.sin(angle)]), jnp.float32)[:, factors[:, 3], None]
     exact = SIDE / 2 + jnp.stack([u * cos - v * sin, u * sin + v * cos], axis=-1)
     return jnp.round(exact * SUBPIXEL) / SUBPIXEL
+
+
+RECTANGLES = Named("rectangles", rectangles, rendered=True)

@@ -44,6 +44,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key, Num, UInt8
 
 from vaejax.data.bound import bound
+from vaejax.data.record import Named
 from vaejax.data.rendered import check_side, uniform_factors
 from vaejax.data.solids import Hit, capsule, cube, cylinder, sphere
 from vaejax.data.source import Data, Factors, draw, factors_of
@@ -244,3 +245,6 @@ def _pooled(x: Num[Array, "*batch h w"], size: int) -> Float[Array, "*batch size
     """Means over square blocks."""
     block = x.shape[-1] // size
     return x.reshape(*x.shape[:-2], size, block, size, block).mean(axis=(-3, -1))
+
+
+SHAPES3D = Named("shapes3d", shapes3d, rendered=True)

@@ -10,11 +10,28 @@ from jaxtyping import Array, Float, Int, Key
 
 from vaejax.data.paths import shown
 from vaejax.errors import shortened
-from vaejax.method import Batch, Space, as_space
+from vaejax.method import Batch, Kind, Space, as_space
 
 Data = Any  # a pytree that lives on the device; () for a source that renders
 Sample = Callable[[Data, Key[Array, ""], int], Batch]
 Made = tuple[Callable[..., "Factors"], tuple[Any, ...]]  # a function of a module, and what it was called with
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Fields:
+      name: what the table calls it.
+      kind: of its values.
+      mean, scale: of a real column, whose values are (value - mean) / scale in the source.
+      levels: of categories, what each number stands for.
+    """
+
+    name: str
+    kind: Kind
+    mean: float = 0.0
+    scale: float = 1.0
+    levels: tuple[str, ...] | None = None
 
 
 class Arrays(NamedTuple):
@@ -27,6 +44,8 @@ class Arrays(NamedTuple):
       data: what `at` and `sample` take as their first argument, so that it is never baked into a program.
       at: `(data, index: Int[n]) -> Batch` of n images, jittable.
       sample: `(data, key, n) -> Batch` of n images drawn uniformly with replacement, jittable.
+      columns: of a table, what each column is; see `vaejax.data.table`.
+      classes: what each label stands for, where that is known.
     """
 
     name: str
@@ -35,6 +54,8 @@ class Arrays(NamedTuple):
     data: Data
     at: Callable[[Data, Int[Array, " n"]], Batch]
     sample: Sample
+    columns: tuple[Column, ...] = ()
+    classes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -38,6 +38,7 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from vaejax.data.bound import bound
 from vaejax.data.polygon import fill
+from vaejax.data.record import Named
 from vaejax.data.rendered import check_side, rendered
 from vaejax.data.source import Factors
 
@@ -163,3 +164,6 @@ def _spread(rows: UInt32[Array, "n h"], first: Int[Array, "n 2"], size: int) -> 
     words = jnp.where(within[:, 1], jnp.take_along_axis(rows, row, axis=1), 0)
     bits = words[:, :, None] >> column[:, None, :].astype(jnp.uint32)
     return (bits & within[:, 0, None, :]).astype(float)
+
+
+SPRITES = Named("sprites", sprites, rendered=True)

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from vaejax.data.arrays import arrays
 from vaejax.data.paths import expanded, one_line, reason, shown
+from vaejax.data.record import Named
 from vaejax.data.source import Arrays
 from vaejax.errors import InputError, choose
 
@@ -79,3 +80,6 @@ def text(file: Path, raw: bytes) -> UInt8[np.ndarray, "N 784"]:
 def unfit(file: Path) -> InputError:
     """The error for a file that could be read, but isn't what it should be."""
     return InputError(f"{shown(file)} doesn't hold rows of {SIDE**2} zeros and ones; copy the file again")
+
+
+STATIC_MNIST = Named("static_mnist:DIR", static_mnist)

@@ -24,16 +24,15 @@ from tqdm import tqdm
 
 from vaejax.data.arrays import arrays, check_text, guessed_white
 from vaejax.data.paths import one_line, reason, shown
+from vaejax.data.records import RECORDS
 from vaejax.data.source import Arrays
+from vaejax.data.stream import block_of
 from vaejax.errors import InputError, shortened
 
 HOW = "needs TensorFlow, once: pip install 'vaejax[tfds-prepare]', then: tfds build {name} --file_format=array_record"
-DRAWN = ("sprites", "color_sprites", "noisy_sprites", "shapes3d", "rectangles")
-OWN = (*DRAWN, "digits", "dsprites:PATH.npz", "npz:PATH", "static_mnist:DIR")
 NAME = re.compile(r"[A-Za-z]\w*(/[\w.,=+-]+)*(:[\d.*]+)?")  # NAME, NAME/CONFIG, NAME:VERSION; no other hosts
 PREFIX = re.compile(r"^Failed to construct dataset .*?}\": ", re.DOTALL)  # of what tensorflow-datasets says
-BLOCK = 2**24  # pixels read and decoded together, in at most MOST images
-MOST = 16384
+MOST = 16384  # images read and decoded together
 ENDS = 2**14  # bytes of either end of a file that tell it from another
 PATIENCE = 3.0  # seconds before a progress bar shows
 MODES = {1: "L", 3: "RGB"}  # what Pillow calls a number of channels
@@ -105,7 +104,7 @@ def elsewhere(found: Opened) -> Iterator[UInt8[np.ndarray, "H W C"]]:
     for split in found.builder.info.splits:
         if split != found.split:
             records = raw_records(found.name, found.builder, split)
-            for start, features in blocks(found.name, records, block_of(found.shape)):
+            for start, features in blocks(found.name, records, block_of(found.shape, MOST)):
                 for k, file in enumerate(files_of(found.name, features), start):
                     yield pillow(found.name, file, found.shape[-1], k)
 
@@ -207,9 +206,9 @@ def prepared(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
 
 def unknown(name: str, builders: Sequence[str]) -> InputError:
     """The error for a name that is neither a source of this package nor a data set, with the nearest that is."""
-    near = difflib.get_close_matches(name[:60].split(":")[0].split("/")[0], [*OWN, *builders], n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:60].split(":")[0].split("/")[0], [*RECORDS, *builders], n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    choices = f"choose one of: {', '.join(OWN)}, or an image data set of tensorflow-datasets (mnist, cifar10, ...)"
+    choices = f"choose one of: {', '.join(RECORDS)}, or an image data set of tensorflow-datasets (mnist, cifar10, ...)"
     return InputError(f"unknown source {name[:60]!r}{hint} {choices}")
 
 
@@ -246,7 +245,7 @@ def read(found: Opened) -> tuple[UInt8[np.ndarray, "N H W C"], dict[str, np.ndar
     x: np.ndarray | None = None
     values = {key: np.empty(total, np.int64) for key in columns}
     with tqdm(total=total, desc=f"reading {name}", unit="image", delay=PATIENCE, leave=False) as bar:
-        for start, features in blocks(name, records, block_of(shape)):
+        for start, features in blocks(name, records, block_of(shape, MOST)):
             end = start + len(features)
             if x is None:
                 x = room(name, total, size_of(name, features, shape))
@@ -256,12 +255,6 @@ def read(found: Opened) -> tuple[UInt8[np.ndarray, "N H W C"], dict[str, np.ndar
             bar.update(end - start)
     assert x is not None
     return x, values
-
-
-def block_of(shape: tuple[int | None, int | None, int]) -> int:
-    """How many images of this shape to read together; few where their size isn't known."""
-    height, width, channels = shape
-    return max(1, min(MOST, BLOCK // ((height or 512) * (width or 512) * channels)))
 
 
 def blocks(name: str, records: Any, block: int) -> Iterator[tuple[int, list[Any]]]:

@@ -12,6 +12,7 @@ Where no kind is given it follows from the type: bool is `unit`, whole numbers f
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ def checked_vectors(
     kind: Kinds = None,
     levels: Levels = None,
     mask: Any = None,
+    names: Sequence[str] | None = None,
+    first: int | None = None,
 ) -> tuple[dict[str, np.ndarray], Space]:
     """What `vaejax.data.arrays.at` takes, still in the host's memory, and the space of these vectors.
 
@@ -43,6 +46,8 @@ def checked_vectors(
       kind: of all elements, or one for each column; see above.
       levels: how many categories there are: of all columns, or of each; the largest value and 1 if not given.
       mask: bool [N, D], False where a value is missing, beside the NaNs.
+      names: what messages call the columns; their numbers if not given.
+      first: how many rows are for training, where those behind them are counted from 0 again, as the test's.
 
     Raises:
       InputError: anything else; the line names the first row and column that is wrong.
@@ -52,22 +57,22 @@ def checked_vectors(
         raise InputError(f"{what} have dtype {x.dtype}; give numbers, categories as 0, 1, 2, ...")
     if x.ndim != 2 or 0 in x.shape:
         raise InputError(f"{what} have shape {x.shape}; give [N, D] with at least one row and one column")
-    there = _there(what, x, mask)
+    there = _there(what, x, mask, names)
     kinds = _kinds(what, x, kind)
     stored = np.where(there, x, 0) if not there.all() else x
     for column, of in enumerate(kinds):
-        _check_column(what, stored[:, column], there[:, column], of, column)
+        _check_column(what, stored[:, column], there[:, column], of, _called(column, names), first)
     counts = _levels(what, stored, kinds, levels)
     one = len(set(kinds)) == 1 and len(set(counts)) == 1
     space = Space((x.shape[1],), kinds[0] if one else kinds, counts[0] if one else counts, int(not there.all()))
     whole = all(of in ("count", "category") for of in kinds)
-    data = {"x": _narrow(stored) if whole else stored.astype(np.float32), "scale": np.float32(1)}
+    data = {"x": narrow(stored) if whole else stored.astype(np.float32), "scale": np.float32(1)}
     if not there.all():
         data["mask"] = there
     return data, space
 
 
-def _there(what: str, x: np.ndarray, mask: Any) -> Bool[np.ndarray, "N D"]:
+def _there(what: str, x: np.ndarray, mask: Any, names: Sequence[str] | None) -> Bool[np.ndarray, "N D"]:
     """Which elements are there.
 
     Raises:
@@ -83,7 +88,7 @@ def _there(what: str, x: np.ndarray, mask: Any) -> Bool[np.ndarray, "N D"]:
         there = there & given
     empty = np.flatnonzero(~there.any(axis=0))
     if empty.size:
-        raise InputError(f"{what} have no value at all in column {empty[0]}; leave that column out")
+        raise InputError(f"{what} have no value at all in column {_called(empty[0], names)}; leave that column out")
     return there
 
 
@@ -109,7 +114,11 @@ def _kinds(what: str, x: np.ndarray, kind: Any) -> tuple[Kind, ...]:
     return tuple(several)
 
 
-def _check_column(what: str, x: np.ndarray, there: np.ndarray, kind: Kind, column: int) -> None:
+def _called(column: int, names: Sequence[str] | None) -> str:
+    return str(column) if names is None else repr(shown(names[column], 60))
+
+
+def _check_column(what: str, x: np.ndarray, there: np.ndarray, kind: Kind, column: str, first: int | None) -> None:
     """Every value that is there is one of its kind.
 
     Raises:
@@ -124,7 +133,8 @@ def _check_column(what: str, x: np.ndarray, there: np.ndarray, kind: Kind, colum
         advice = f"a {kind} is a whole number from 0 to {LARGEST_COUNT:,}: say another kind, or change it"
     rows = np.flatnonzero(wrong & there)
     if rows.size:
-        raise InputError(f"{what} have {x[rows[0]]:.6g} in row {rows[0]}, column {column}; {advice}")
+        row = rows[0] if first is None or rows[0] < first else f"{rows[0] - first} of the test"
+        raise InputError(f"{what} have {x[rows[0]]:.6g} in row {row}, column {column}; {advice}")
 
 
 def _levels(what: str, x: np.ndarray, kinds: tuple[Kind, ...], levels: Any) -> tuple[int | None, ...]:
@@ -152,7 +162,7 @@ def _levels(what: str, x: np.ndarray, kinds: tuple[Kind, ...], levels: Any) -> t
     return tuple(found)
 
 
-def _narrow(x: np.ndarray) -> np.ndarray:
+def narrow(x: np.ndarray) -> np.ndarray:
     """Whole numbers from 0 in as few bytes as they need."""
-    most = x.max()
+    most = x.max(initial=0)
     return x.astype(np.uint8 if most < 2**8 else np.uint16 if most < 2**16 else np.int32)

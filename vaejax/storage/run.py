@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.data import Arrays, Factors, Source, Streamed, load
+from vaejax.data import Arrays, Column, Factors, Source, Streamed, load
 from vaejax.errors import InputError, one_line, shortened
 from vaejax.method import Batch, Method, Space
 from vaejax.methods import build
@@ -53,6 +53,14 @@ class Run(NamedTuple):
     def params_of(self, run: int) -> Any:
         """The parameters of one run."""
         return jax.tree.map(lambda leaf: leaf[run], self.params)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What the columns of the table are that it was trained on, for `vaejax.data.as_frame`; () of no table."""
+        return tuple(
+            Column(**{**each, "levels": each["levels"] and tuple(each["levels"])})
+            for each in self.config.get("columns", ())
+        )
 
     def source(self, split: str = "test") -> Any:
         """The data that the sweep was trained on (`train`) or measured on (`test`).
@@ -153,6 +161,14 @@ def about_space(space: Space) -> dict[str, Any]:
     """What `config.json` says of a space; of images from 0 to 1 their shape alone."""
     more = {name: value for name, value in space._asdict().items() if name != "shape"}
     return {"shape": space.shape} | ({} if space == Space(space.shape) else {"space": more})
+
+
+def about_columns(source: Source | Streamed) -> dict[str, Any]:
+    """What `config.json` says of the columns and classes of a table; nothing of another source."""
+    if not isinstance(source, Arrays):
+        return {}
+    about = {"columns": [column._asdict() for column in source.columns], "classes": list(source.classes)}
+    return {name: value for name, value in about.items() if value}
 
 
 def space_of(config: Mapping[str, Any]) -> Space:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from vaejax.data.source import Data, Source, Streamed
+from vaejax.data.source import Arrays, Data, Source, Streamed
 from vaejax.method import Method
 from vaejax.training import step
 
@@ -53,6 +53,7 @@ def program(method: Method, source: Source | Streamed, data: Data, batch_size: i
 def contents(source: Source | Streamed) -> str:
     """The checksum of a source's data; of one that stays on the disk, that of some images and what its files record."""
     digest = hashlib.sha256(f"{source.shape}{source.size}".encode())
+    digest.update(repr(source.columns).encode() if isinstance(source, Arrays) and source.columns else b"")
     data = source.data if not isinstance(source, Streamed) else _some(source, digest)
     for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]:
         digest.update(jax.tree_util.keystr(path).encode())

@@ -26,7 +26,7 @@ from vaejax.errors import InputError, check_sizes, choose, shortened
 from vaejax.method import Hyper, Method, Metrics, State, as_space
 from vaejax.storage.folder import held, sha256, write_text
 from vaejax.storage.ledger import Keeper, Ledger, Means
-from vaejax.storage.run import about_space, described
+from vaejax.storage.run import about_columns, about_space, described
 from vaejax.training import step as train
 from vaejax.training.contract import check_method, check_runs
 from vaejax.training.fingerprint import contents, program
@@ -187,7 +187,7 @@ def fit(
             begun = keeper.load()
             if not (folder / "config.json").exists():
                 config = {"command": "vaejax.fit", "source": {"name": source.name, "own": True}}
-                config |= about_space(as_space(source.space))
+                config |= about_space(as_space(source.space)) | about_columns(source)
                 config |= {"model": described(method), "steps": steps, "batch_size": batch_size}
                 write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
         for index in ledger.groups(layout.group):
