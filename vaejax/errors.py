@@ -4,7 +4,9 @@ import contextlib
 import difflib
 import numbers
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 Value = TypeVar("Value")
 LARGEST = 2**31 - 1  # of what is counted: JAX's whole numbers have 32 bits
@@ -49,6 +51,19 @@ def check_sizes(least: int = 1, **sizes: int | None) -> None:
         if not least <= value <= LARGEST:
             bound = f"at least {least}" if value < least else f"at most {LARGEST:,}"
             raise InputError(f"{name} has to be {bound}, not {shortened(value)}")
+
+
+def plain(value: Any) -> Any:
+    """NumPy's and JAX's numbers and truth values, also as arrays without axes, as Python's; anything else as it is."""
+    alone = getattr(value, "ndim", None) == 0 and hasattr(value, "item") and not is_masked(value)
+    return value.item() if alone else value
+
+
+def is_masked(values: Any) -> bool:
+    """Whether an array, or one in lists of them, has masked values, which NumPy and JAX would take for numbers."""
+    if isinstance(values, list | tuple):
+        return any(map(is_masked, values))
+    return isinstance(values, np.ma.MaskedArray) and bool(np.ma.is_masked(values))
 
 
 def shortened(value: object, most: int = 60) -> str:

@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from vaejax.data.arrays import at, check_split, checked, guessed_white, integers, placed, sample, shaped
+from vaejax.data.arrays import array_of, at, check_split, checked, guessed_white, integers, placed, sample, shaped
 from vaejax.data.npz import (
     HELD_OUT,
     KEYS,
@@ -35,7 +35,7 @@ from vaejax.data.npz import (
 from vaejax.data.paths import one_line, reason, shown
 from vaejax.data.source import Arrays, Data, Streamed
 from vaejax.data.tfds import block_of, blocks, column, elsewhere, images, mark, opened, parsed, size_of, targets
-from vaejax.errors import LARGEST, InputError, check_sizes
+from vaejax.errors import LARGEST, InputError, check_sizes, shortened
 from vaejax.method import Space
 
 SEED = 0  # of the orders of all epochs
@@ -120,12 +120,15 @@ def take(reader: Reader, index: Int[np.ndarray, " n"]) -> Arrays:
     """These images as a source in memory.
 
     Raises:
-      InputError: images can't be read.
-      IndexError: no images, or a number that none has.
+      InputError: images can't be read; no images, a number that none has, or what is no number of one.
     """
-    index = np.asarray(index)
-    if not len(index) or index.min() < 0 or index.max() >= reader.size:
-        raise IndexError(f"{reader.name} has images 0 to {reader.size - 1}; give at least one of them, and no others")
+    index = array_of(index, f"{shown(reader.name)}: numbers of images")
+    numbers = index.ndim == 1 and index.size and index.dtype.kind in "iu"
+    if not numbers or index.min() < 0 or index.max() >= reader.size:
+        raise InputError(
+            f"{shown(reader.name)} has images 0 to {reader.size - 1}; give a list of at least one of these numbers, "
+            f"not {shortened(index.tolist())}"
+        )
     parts = (index[start : start + reader.block] for start in range(0, len(index), reader.block))
     return placed(reader.name, joined(map(reader.read, parts), len(index)))
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from vaejax.data.source import Factors, Source, Streamed, example, examples, stored_labels
 from vaejax.distributions.conditions import check_classes, unconditioned
 from vaejax.distributions.priors import has_density
-from vaejax.errors import check_sizes
+from vaejax.errors import check_sizes, plain
 from vaejax.method import Method, Params
 from vaejax.methods.stacked_classifier import labelled, log_probabilities
 from vaejax.metrics.checks import check_counts, check_source
@@ -61,6 +61,7 @@ def measure(
     import pandas as pd
 
     check_source(source)
+    images, chunk = plain(images), plain(chunk)
     check_counts(images=images)
     check_sizes(chunk=chunk)
     check_params(method, example(source), params, runs=True)

@@ -28,6 +28,7 @@ from vaejax.metrics.checks import (
     check_source,
     near_zero,
     relative,
+    triangle,
     weight_of,
 )
 from vaejax.metrics.codes import codes
@@ -186,6 +187,8 @@ def scores(
     of_run |= {"unit": unit[:, 0].clip(TINY, LARGEST).astype(np.float32), "weight": weight_of(unit)}
     if needed & {"near_zero", "near_zero_test"}:
         of_run |= dict(zip(("near_zero", "near_zero_test"), near_zero(z, z_test), strict=True))
+    if needed & {"triangle", "deviation"}:
+        of_run |= dict(zip(("triangle", "deviation"), triangle(z), strict=True))
     layout, found, runs = _layout(len(z)), {}, len(z)
     counts = tuple((np.concatenate([values, values_test]).max(axis=0) + 1).tolist())
     shared = place({"factors": jnp.asarray(values), "factors_test": jnp.asarray(values_test)}, layout.mesh)

@@ -1,12 +1,14 @@
 """What determines a sweep: a checksum of the traced program of one run, and one of the data.
 
 Two methods that differ in anything that changes a number (network, likelihood, an option, the way weights are drawn)
-have other programs; names, comments and where a function stands are no part of it. How runs are laid over devices
-isn't either, so that what one device began two can finish.
+have other programs; names, comments and where a function stands are no part of it, and neither is what is printed. How
+runs are laid over devices isn't either, so that what one device began two can finish.
 """
 
+import functools
 import hashlib
 import re
+import types
 from typing import Any
 
 import jax
@@ -18,6 +20,7 @@ from vaejax.data.source import Data, Source, Streamed
 from vaejax.method import Method
 from vaejax.training import step
 
+PRINTS = ("debug_print", "debug_callback")  # operations that change no number
 LOOKED_AT = 64  # images of a source that stays on the disk
 UNSAID = {
     "name",
@@ -86,11 +89,13 @@ def _jaxpr(digest: Any, jaxpr: Jaxpr) -> None:
 
     digest.update(line([*jaxpr.constvars, *jaxpr.invars]))
     for equation in jaxpr.eqns:
+        if equation.primitive.name in PRINTS:
+            continue
         digest.update(b"\n" + line(equation.outvars) + b" <- " + equation.primitive.name.encode())
         digest.update(b" " + line(equation.invars))
         for key in sorted(equation.params.keys() - UNSAID):
             digest.update(f" {key}=".encode())
-            _value(digest, equation.params[key])
+            (_function if key == "callback" else _value)(digest, equation.params[key])
     digest.update(b"\n-> " + line(jaxpr.outvars))
 
 
@@ -110,6 +115,45 @@ def _value(digest: Any, value: Any) -> None:
         digest.update(b"function")
     else:
         digest.update(re.sub(r" at 0x[0-9a-f]+", "", repr(value)).encode())
+
+
+def _function(digest: Any, value: Any) -> None:
+    """A function that is called in Python (`jax.pure_callback`): what it does, and what it has from around it.
+
+    The same in every process, so nothing of an address; of what it takes from its module only the names.
+    """
+    value = getattr(value, "callback_func", value)
+    if isinstance(value, functools.partial):
+        for part in (value.func, *value.args, *sorted(value.keywords.items())):
+            _function(digest, part)
+    elif isinstance(value, types.MethodType):
+        _function(digest, value.__func__)
+    elif isinstance(value, types.FunctionType):
+        _code(digest, value.__code__)
+        for part in (*(value.__defaults__ or ()), *sorted((value.__kwdefaults__ or {}).items())):
+            _function(digest, part)
+        for cell in value.__closure__ or ():
+            _function(digest, cell.cell_contents)
+    elif isinstance(value, tuple | list):
+        for part in value:
+            _function(digest, part)
+    elif isinstance(value, np.ndarray | jax.Array):
+        _array(digest, value)
+    elif isinstance(value, str | bytes | int | float | complex | types.NoneType):
+        digest.update(repr(value).encode())
+    else:
+        kind = value if hasattr(value, "__qualname__") or hasattr(value, "__name__") else type(value)
+        name = getattr(kind, "__qualname__", getattr(kind, "__name__", ""))
+        digest.update(f"{getattr(kind, '__module__', '')}.{name}".encode())
+
+
+def _code(digest: Any, code: types.CodeType) -> None:
+    digest.update(code.co_code + " ".join(code.co_names).encode())
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            _code(digest, const)
+        else:
+            digest.update(repr(sorted(map(repr, const)) if isinstance(const, frozenset) else const).encode())
 
 
 def _array(digest: Any, array: Any) -> None:

@@ -22,7 +22,7 @@ from jaxtyping import Int
 
 from vaejax.data.source import Arrays, Data, Factors, Sample, Source, Streamed, example, stored_labels
 from vaejax.distributions.conditions import check_classes
-from vaejax.errors import InputError, check_sizes, choose, shortened
+from vaejax.errors import InputError, check_sizes, choose, plain, shortened
 from vaejax.method import Hyper, Method, Metrics, State, as_space
 from vaejax.storage.folder import held, sha256, write_text
 from vaejax.storage.ledger import Keeper, Ledger, Means
@@ -32,7 +32,7 @@ from vaejax.training.contract import check_method, check_runs
 from vaejax.training.fingerprint import contents, program
 from vaejax.training.runs import Result, Runs
 from vaejax.training.signals import deferred
-from vaejax.training.strategy import over_runs, pad, place, plan, split_batches, split_gradient
+from vaejax.training.strategy import callable_here, over_runs, pad, place, plan, split_batches, split_gradient
 
 Tree = TypeVar("Tree")
 SEGMENTS = 100  # how often at least the host looks at a group of runs: history points, progress
@@ -139,6 +139,7 @@ def fit(
         labels that are none of its classes; a `workdir` that holds another sweep (another method, network, likelihood,
         option, data, hyperparameter or seed), in which another process trains, or that can't be written.
     """
+    steps, batch_size, chunk, save_every = map(plain, (steps, batch_size, chunk, save_every))
     check_sizes(steps=steps, batch_size=batch_size, chunk=chunk)
     if steps is None or batch_size is None:
         raise InputError("steps and batch_size have to be whole numbers, not None")
@@ -203,7 +204,7 @@ def fit(
                     states = begin(group, now)
                 for segment in range(first, ends.size):
                     length = int(ends[segment] - (ends[segment - 1] if segment else 0))
-                    with jax.default_matmul_precision(rounding):
+                    with callable_here(), jax.default_matmul_precision(rounding):
                         states, metrics = advance(group.hyper, now, states, length)
                     means = ledger.record(index, segment, metrics)
                     try:
