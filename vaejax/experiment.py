@@ -23,7 +23,7 @@ from vaejax.methods import build
 from vaejax.metrics.measure import measure
 from vaejax.metrics.suite import LAPTOP, Sizes, check_names, check_suite_sizes, evaluate
 from vaejax.storage.folder import claimed, finished, held, is_finished, write_table
-from vaejax.storage.run import Run, about_space, described, load_run
+from vaejax.storage.run import Run, about_own, about_space, described, load_run
 from vaejax.training.beforehand import check_training
 from vaejax.training.runs import Runs, grid
 from vaejax.training.strategy import Strategy, plan
@@ -195,6 +195,7 @@ def prepared(experiment: Experiment) -> Prepared:
     layout = plan(method, example(train), runs.count, experiment.batch_size, chunk=experiment.chunk)
     config = {"command": experiment.command or _call(experiment), "source": source, "model": model}
     config |= about_space(as_space(train.space))
+    config |= about_own(method, example(train)) if "own" in model else {}
     config |= {"steps": experiment.steps, "batch_size": experiment.batch_size}
     config |= {"chunk": experiment.chunk, "window": experiment.window, "images": experiment.images}
     config |= {"seeds": seeds, "hyper": axes}

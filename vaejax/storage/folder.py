@@ -38,7 +38,7 @@ WORDS = {  # for what is only a checksum
     "program": "its program is another: method, network, likelihood or options, or the version of jax or vaejax",
     "data": "its data are others",
 }
-UNBINDING = ("command", "question")  # of a config: another makes no other sweep
+UNBINDING = ("command", "question", "traced")  # of a config: another makes no other sweep
 ANOTHER = "give another --name (or path), or --overwrite (overwrite=True) to replace it"
 DEPTH = 3  # how far below its marker a file may lie
 

@@ -18,6 +18,7 @@ from vaejax.methods import build
 from vaejax.storage.checkpoint import Block, Checkpoints, Damaged, unflat
 from vaejax.storage.config import check_config
 from vaejax.storage.folder import check_free, identity, is_marked, is_recorded, read_config, read_table, sha256
+from vaejax.storage.traced import about_method, is_method
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,8 +117,18 @@ def _checked(path: Path, config: dict[str, Any], method: Method) -> Method:
     """
     if not isinstance(method, Method):
         raise InputError(f"a method is what vaejax.build or a constructor gives, not {shortened(method)}")
-    model = config.get("model")
-    if model and not model.get("own"):
+    model = config.get("model") or {}
+    if model.get("own") and "traced" in config:
+        with one_line(f"{path / 'config.json'} can't be used"):
+            same = is_method(method, config["traced"])
+        if same is None:
+            log.warning("%s was written with other versions: whether this method was trained isn't known", path)
+        elif not same:
+            raise InputError(
+                f"{path} was trained with another method ({model['method']}): its loss, networks, likelihood or prior "
+                "are others; give the one that was trained"
+            )
+    elif model and not model.get("own"):
         built = _built(path, config)
         own = method.recipe is None or built.recipe is None or described(method) != described(built)
         if own and method != built:
@@ -149,6 +160,11 @@ def described(method: Method) -> dict[str, Any]:
     given = inspect.signature(build).bind(*recipe.arguments, **recipe.keywords).arguments
     structure = given.pop("structure", {})
     return {name: value for name, value in {**given, **structure}.items() if name not in ("shape", "space")}
+
+
+def about_own(method: Method, example: Batch) -> dict[str, Any]:
+    """What `config.json` says besides of a method of one's own, trained on such examples."""
+    return {"traced": about_method(method, example)} if described(method).get("own") else {}
 
 
 def about_space(space: Space) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from vaejax.errors import InputError, check_sizes, choose, plain, shortened
 from vaejax.method import Hyper, Method, Metrics, State, as_space
 from vaejax.storage.folder import held, sha256, write_text
 from vaejax.storage.ledger import Keeper, Ledger, Means
-from vaejax.storage.run import about_space, described
+from vaejax.storage.run import about_own, about_space, described
 from vaejax.training import step as train
 from vaejax.training.contract import check_method, check_runs
 from vaejax.training.fingerprint import contents, program
@@ -190,6 +190,7 @@ def fit(
                 config = {"command": "vaejax.fit", "source": {"name": source.name, "own": True}}
                 config |= about_space(as_space(source.space))
                 config |= {"model": described(method), "steps": steps, "batch_size": batch_size}
+                config |= about_own(method, one)
                 write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
         for index in ledger.groups(layout.group):
             first = int(ledger.done[index[0]])
