@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import numbers
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -51,6 +52,19 @@ def check_sizes(least: int = 1, **sizes: int | None) -> None:
         if not least <= value <= LARGEST:
             bound = f"at least {least}" if value < least else f"at most {LARGEST:,}"
             raise InputError(f"{name} has to be {bound}, not {shortened(value)}")
+
+
+def check_memory(what: str, needed: float, advice: str = "give fewer") -> None:
+    """Nothing, where so many bytes, which have to be held at once, are less than the memory of this machine.
+
+    Raises:
+      InputError: they aren't.
+    """
+    if not hasattr(os, "sysconf"):
+        return
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise InputError(f"{what} take {needed / 1e9:,.1f} GB, and this machine has {there / 1e9:,.1f}; {advice}")
 
 
 def plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtr, stdtrit
 
-from vaejax.errors import LARGEST, InputError, check_sizes, is_masked, shortened
+from vaejax.errors import LARGEST, InputError, check_memory, check_sizes, is_masked, shortened
 
 RESAMPLES = 2000
 CHUNK = 100  # resamples at a time: bounds the memory
@@ -64,6 +64,7 @@ def bootstrap(
         raise InputError(
             f"a bootstrap needs seeds, resamples and a level in (0, 1), not {n} seeds, {resamples} resamples, {level}"
         )
+    check_memory(f"{resamples:,} resamples of {n} seeds", 8.0 * resamples * n, "give fewer resamples")
     value = np.asarray(statistic(np.ones((1, column.size)))[0])
     if n == 1:
         return Estimate(value, np.full(value.shape, np.nan), np.full(value.shape, np.nan))

@@ -35,7 +35,7 @@ from vaejax.data.npz import (
 from vaejax.data.paths import one_line, reason, shown
 from vaejax.data.source import Arrays, Data, Streamed
 from vaejax.data.tfds import block_of, blocks, column, elsewhere, images, mark, opened, parsed, size_of, targets
-from vaejax.errors import LARGEST, InputError, check_sizes, shortened
+from vaejax.errors import LARGEST, InputError, check_memory, check_sizes, shortened
 from vaejax.method import Space
 
 SEED = 0  # of the orders of all epochs
@@ -129,6 +129,7 @@ def take(reader: Reader, index: Int[np.ndarray, " n"]) -> Arrays:
             f"{shown(reader.name)} has images 0 to {reader.size - 1}; give a list of at least one of these numbers, "
             f"not {shortened(index.tolist())}"
         )
+    check_memory(f"{len(index):,} images of {shown(reader.name)}", len(index) * math.prod(reader.shape))
     parts = (index[start : start + reader.block] for start in range(0, len(index), reader.block))
     return placed(reader.name, joined(map(reader.read, parts), len(index)))
 

@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh
 from jaxtyping import Array, Float, Int, Key
 
 from vaejax.data.source import Factors, draw, example, factors_of
-from vaejax.errors import InputError, check_sizes, choose, shortened
+from vaejax.errors import InputError, check_memory, check_sizes, choose, shortened
 from vaejax.method import Method, Params
 from vaejax.metrics.checks import (
     LARGEST,
@@ -112,6 +112,10 @@ def evaluate(
     if not isinstance(source, Factors) or np.prod(source.sizes) != source.size:
         raise InputError(f"disentanglement is measured on all combinations of known factors, which {source.name} lacks")
     check_params(method, example(source), params, runs=True)
+    if on_progress is not None and not callable(on_progress):
+        raise InputError(f"on_progress has to be a function, not {shortened(on_progress)}")
+    count = sizes.train + sizes.test + min(source.size, sizes.grid)
+    check_memory(f"codes and factors of {count:,} images", 4.0 * count * (1 + len(source.sizes)), "give smaller sizes")
     train, test, later = jax.random.split(key, 3)
     drawn = [draw(part, count, source.size) for part, count in ((train, sizes.train), (test, sizes.test))]
     factors, factors_test = (np.asarray(factors_of(index, source.sizes)) for index in drawn)

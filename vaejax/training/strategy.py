@@ -230,6 +230,13 @@ def _bytes(jaxpr: Any) -> int:
     return total
 
 
+def largest_array(jaxpr: Any) -> int:
+    """The bytes of the largest array that a program computes; where it is fused with what takes it, it needs less."""
+    inner = (found for equation in jaxpr.eqns for value in equation.params.values() for found in _programs(value))
+    own = (var.aval.size * getattr(var.aval.dtype, "itemsize", 8) for eqn in jaxpr.eqns for var in eqn.outvars)
+    return max((0, *own, *map(largest_array, inner)))
+
+
 def _calls_python(jaxpr: Any) -> bool:
     """Whether a program waits for what a Python function gives; one that only prints doesn't."""
     inner = (found for equation in jaxpr.eqns for value in equation.params.values() for found in _programs(value))

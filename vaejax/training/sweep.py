@@ -22,12 +22,13 @@ from jaxtyping import Int
 
 from vaejax.data.source import Arrays, Data, Factors, Sample, Source, Streamed, example, stored_labels
 from vaejax.distributions.conditions import check_classes
-from vaejax.errors import InputError, check_sizes, choose, plain, shortened
+from vaejax.errors import InputError, check_memory, check_sizes, choose, plain, shortened
 from vaejax.method import Hyper, Method, Metrics, State, as_space
 from vaejax.storage.folder import held, sha256, write_text
 from vaejax.storage.ledger import Keeper, Ledger, Means
 from vaejax.storage.run import about_own, about_space, described
 from vaejax.training import step as train
+from vaejax.training.beforehand import check_room
 from vaejax.training.contract import check_method, check_runs
 from vaejax.training.fingerprint import contents, program
 from vaejax.training.runs import Result, Runs
@@ -155,12 +156,14 @@ def fit(
     check_runs(method, runs)
     if not isinstance(source, Streamed):
         check_classes(method, stored_labels(source.data))
+    check_room(method, one, runs.count, batch_size, chunk or 1)
     layout = plan(method, one, runs.count, batch_size, chunk=chunk, mesh=mesh)
     log.info("%s", layout)
     advance, begin = programs(method, source.sample, batch_size, layout.mesh)
     data = source.take(np.arange(1)).data if isinstance(source, Streamed) else place(source.data, layout.mesh)
     like: State = begin.eval_shape(pad(runs, layout.group), data)
     ends = segments(steps, source.window // batch_size if isinstance(source, Streamed) else LONGEST_SEGMENT)
+    check_memory(f"{ends.size} segments of {runs.count} runs", 4.0 * ends.size * runs.count * len(reported))
     ledger, keeper, begun = Ledger(runs.count, ends, reported, like), None, {}
 
     def feed(first: int) -> Generator[Data, None, None]:
