@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -22,6 +21,7 @@ from vaejax.data import Factors, example, is_rendered, load
 from vaejax.errors import InputError
 from vaejax.method import Method
 from vaejax.methods import build
+from vaejax.metrics.checks import triangle
 from vaejax.metrics.gaussian_total_correlation import gaussian_correlations
 from vaejax.metrics.measure import examples, measure
 from vaejax.metrics.suite import Sizes, evaluate
@@ -185,7 +185,7 @@ def unsupervised(
         return []
     encode = partial(metrics.codes, result.method, source, result.params, chunk=training.chunk)
     sampled = encode(examples(source, images), key=jax.random.key(0))
-    found = {"sampled_gaussian_total_correlation": [gaussian_correlations(z)[TC] for z in jnp.asarray(sampled)]}
+    found = {"sampled_gaussian_total_correlation": [gaussian_correlations(*triangle(z))[TC] for z in sampled]}
     if training.seeds > 1:
         z = encode(examples(source, UDR_IMAGES))
         kls = wide[[f"kl_latent_{j}" for j in range(group.model["latents"])]].to_numpy()

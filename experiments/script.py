@@ -181,6 +181,8 @@ def folder(out: Path, name: str) -> Path:
       InputError: a name that is none, a file in the place of a folder or the reverse, or a folder without permission.
     """
     path = check_place(out) / check_name(name)
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path} is a link to what isn't there ({os.readlink(path)}); remove it")
     for inside in (*FOLDERS, *FILES):
         found = path / inside
         if os.path.lexists(found) and found.is_dir() != (inside in FOLDERS):

@@ -282,6 +282,15 @@ def test_windows(tmp_path, case):
     refuses(lambda: load(name, window=window), message)
 
 
+TAKEN = [[-1], [99999], [], ["a"], [0.5], [True], [[0]], None, 3, np.ma.array([0, 1], mask=[0, 1])]
+
+
+@pytest.mark.parametrize("index", TAKEN, ids=lambda index: str(index)[:20])
+def test_numbers_of_images(tmp_path, index):
+    source = load(file(tmp_path, x=X, x_test=X), window=5)
+    refuses(lambda: source.take(index), "images 0 to 11; give a list of at least one|numbers of images are a masked")
+
+
 @pytest.mark.parametrize("window", [None, 3])
 def test_a_folder_that_is_locked(tmp_path, monkeypatch, window):
     name = locked(tmp_path, monkeypatch)
@@ -308,5 +317,3 @@ def test_what_is_right_stays_right(tmp_path):
     assert arrays("a", X.tolist(), Y.tolist(), pd.DataFrame({"a": Y}), white=np.float32(255)).size == 12
     assert excluding(BASE, {np.int64(0): np.array([0, 1])}).size == BASE.size // 3
     assert partly_labelled(arrays("a", X, Y % 2), np.int64(4)).name == "a with 4 labels"
-    with pytest.raises(IndexError):
-        load(name, window=5).take(np.array([12]))

@@ -234,6 +234,13 @@ ROWS = [
             ("text", lambda factors: np.full((len(factors), 2), "a"), "are numbers"),
             ("one axis", lambda factors: np.ones(len(factors)), "codes [B, D]"),
             ("NaN", lambda factors: np.full((len(factors), 2), np.nan), "did the run diverge"),
+            ("NaN later", lambda factors: np.full((len(factors), 2), 0 if len(factors) < 3 else np.nan), "diverge"),
+            ("no code", lambda factors: np.ones((len(factors), 0)), "2 rows gave (2, 0)"),
+            ("a row too few later", lambda factors: np.ones((len(factors) - (len(factors) > 2), 2)), "rows gave ("),
+            ("a code more later", lambda factors: np.ones((len(factors), 2 + (len(factors) > 2))), "after codes of 2"),
+            ("masked values", lambda factors: np.ma.masked_equal(np.array(factors), 0), "without masked values"),
+            ("a fault of its own", lambda factors: factors[0, 99, 0], "this one fails for 2 rows: IndexError"),
+            ("a fault in a pytree", jax.tree_util.Partial(lambda factors: jnp.ones((2, 2))), "3 rows gave (2, 2)"),
         )
     ),
     (
@@ -577,3 +584,13 @@ def test_bad_input_is_one_clear_line(call, line):
     message = str(caught.value)
     assert line in message
     assert "\n" not in message and len(message) <= 400
+
+
+@pytest.mark.parametrize("name", ["beta_vae_score", "factor_vae_score"])
+def test_a_functions_own_fault_stays_the_cause(name):
+    def fails(factors):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(InputError, match="ZeroDivisionError: mine") as caught:
+        interventional(name, fails)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)

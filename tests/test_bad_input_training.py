@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from jax.experimental import io_callback
 from jax.sharding import AxisType, Mesh
 
 from vaejax import InputError, build, fit, grid, measure, plan
@@ -38,6 +39,29 @@ def measured(**options):
     return lambda: measure(METHOD, SOURCE, PARAMS, **options)
 
 
+MASKED = np.ma.array([1, 2], mask=[0, 1])
+
+
+def selected(index):
+    return lambda: RUNS.select(index)
+
+
+def stepped(what):
+    """Training by a method whose loss calls Python in this way."""
+
+    def loss(params, hyper, batch, key, step):
+        value, metrics = METHOD.loss(params, hyper, batch, key, step)
+        number = jax.ShapeDtypeStruct((), np.float32)
+        if what == "ordered":
+            jax.debug.print("{}", value, ordered=True)
+        else:
+            metrics |= {"seen": jax.pure_callback(lambda x: x, number, jax.lax.stop_gradient(value))}
+        return value, metrics
+
+    return lambda: fit(METHOD._replace(loss=loss), SOURCE, RUNS, steps=1, batch_size=4, chunk=2)
+
+
+SELECTED = "runs are selected by numbers from 0 to 1, a slice, or a mask of 2, not"
 NO_MESH, NO_AXIS = "a mesh has to be what jax.make_mesh gives", "the mesh of a sweep needs an axis 'runs'"
 NO_MEMORY, WHOLE = "memory has to be a number of bytes above 0", "has to be a whole number, not"
 BAD = [
@@ -99,6 +123,19 @@ BAD = [
     ("fit: precision None", fitted(precision=None), "precision has to be a name, not None"),
     ("fit: precision list", fitted(precision=["bf16"]), "precision has to be a name, not ['bf16'] (list)"),
     ("fit: precision type", fitted(precision=np.float32), "precision has to be a name, not <class 'numpy.float32'>"),
+    *((f"select {index!r}"[:40], selected(index), f"{SELECTED} {words}") for index, words in (
+        ([9], "[9] (list)"), ("0", "'0' (str)"), ([-1], "[-1]"), (-1, "-1"), (2, "2"), (0.5, "0.5"), (True, "True"),
+        ([True], "[True]"), (None, "None"), ({}, "{}"), ([[0]], "[[0]]"), (slice("a"), "slice(None, 'a'"),
+        (MASKED, "masked_array("), (np.array([0, np.nan]), "array([ 0., nan])"), (np.ones(3, bool), "array([ True"),
+    )),
+    ("grid: masked values", lambda: grid(METHOD.hyper, 1, beta=MASKED), "several as in beta=[1, 4], not masked"),
+    ("grid: a masked value", lambda: grid(METHOD.hyper, 1, beta=MASKED[1]), "not masked"),
+    ("grid: masked seeds", lambda: grid(METHOD.hyper, MASKED), "a seed has to be a whole number, not masked"),
+    ("grid: a masked number of seeds", lambda: grid(METHOD.hyper, MASKED[1]), "seeds has to be a whole number"),
+    ("build: masked widths", lambda: build("vae", (8, 8, 1), "mlp_relu", width=MASKED), "whole number, not masked"),
+    ("grid: randomness 1", lambda: grid(METHOD.hyper, 1, common_random_numbers=1), "has to be True or False, not 1"),
+    ("fit: a callback that can't be vmapped", stepped("pure"), "give vmap_method='sequential' and ordered=False"),
+    ("fit: ordered printing on several devices", stepped("ordered"), "give vmap_method='sequential' and ordered=False"),
     ("measure: mesh text", measured(mesh="runs"), NO_MESH),
     ("measure: mesh axis", measured(mesh=mesh("models")), NO_AXIS),
     ("measure: chunk 0", measured(chunk=0), "chunk has to be at least 1, not 0"),
@@ -122,3 +159,49 @@ def test_whole_numbers_of_numpy_and_any_kind_of_mesh_are_fine():
     assert plan(METHOD, ONE, 3, 16, mesh=explicit).mesh.axis_types == (AxisType.Auto,)
     assert plan(METHOD, ONE, 3, 16, mesh=jax.make_mesh((2, 1), ("runs", "idle"))).group == 2
     assert fit(METHOD, SOURCE, RUNS, steps=1, batch_size=4, mesh=explicit).status == ["finished"] * 2
+
+
+def test_runs_are_selected_by_numbers_slices_and_masks():
+    runs = grid(METHOD.hyper, [5, 6, 7])
+    for index in ([0, 2], (0, 2), np.array([True, False, True]), slice(0, 3, 2), np.uint8([0, 2]), range(0, 3, 2)):
+        assert runs.select(index).seeds.tolist() == [5, 7]
+    assert int(runs.select(np.int64(1)).seeds) == 6
+
+
+def test_arrays_without_axes_and_truth_values_of_numpy_are_taken_for_pythons():
+    streams = grid(METHOD.hyper, 2, common_random_numbers=np.array(False)).streams
+    assert streams.tolist() == [0, 1]
+    options = {"steps": np.array(2), "batch_size": jax.numpy.array(4), "chunk": np.array(1)}
+    result = fit(METHOD, SOURCE, RUNS, **options, save_every=np.float32(1))
+    assert result.taken.tolist() == [2, 2]
+    assert measured(images=np.array(20), chunk=np.array(1))().equals(measured(images=20, chunk=1)())
+
+
+@pytest.mark.parametrize("what", ["print", "pure", "io"])
+def test_a_loss_may_print_and_call_python(what, capfd, tmp_path):
+    """In either place of a run, also vmapped; what it prints is no part of the sweep, what it calls is."""
+    seen = []
+
+    def loss(params, hyper, batch, key, step):
+        value, metrics = METHOD.loss(params, hyper, batch, key, step)
+        number, now = jax.ShapeDtypeStruct((), np.float32), jax.lax.stop_gradient(value)
+        if what == "print":
+            jax.debug.print("loss {}", now)
+        elif what == "pure":
+            double = jax.pure_callback(lambda x: np.float32(2 * x), number, now, vmap_method="sequential")
+            metrics |= {"double": double}
+        else:
+            metrics |= {"double": io_callback(lambda x: seen.append(float(x)) or np.float32(2 * x), number, now)}
+        return value, metrics
+
+    method, plain = METHOD._replace(loss=loss), fit(METHOD, SOURCE, RUNS, steps=2, batch_size=4)
+    for chunk in (1, 2):
+        result = fit(method, SOURCE, RUNS, steps=2, batch_size=4, chunk=chunk, workdir=tmp_path / str(chunk))
+        np.testing.assert_allclose(result.history["loss"], plain.history["loss"], rtol=1e-5)
+        if what != "print":
+            np.testing.assert_allclose(result.history["double"], 2 * plain.history["loss"], rtol=1e-5)
+    jax.effects_barrier()
+    assert what != "print" or capfd.readouterr().out.count("loss ") == 8
+    assert what != "io" or len(seen) == 8
+    if what == "print":
+        fit(METHOD, SOURCE, RUNS, steps=2, batch_size=4, workdir=tmp_path / "1")

@@ -19,6 +19,7 @@ from vaejax import Experiment, InputError, Method, load_run, run
 from vaejax.data import arrays
 from vaejax.distributions.basic import Bernoulli, Gaussian
 from vaejax.errors import shortened
+from vaejax.experiment import prepared
 
 SMALL = Experiment(
     "digits", "beta_vae", {"beta": [0.5, 2], "learning_rate": [0.003]}, seeds=2, steps=30, batch_size=16,
@@ -354,6 +355,7 @@ BAD = [
     ("metrics without factors", {"metrics": ("mig",)}, "all combinations of known factors, which digits lacks"),
     ("sizes a number", {"sizes": 100}, "sizes has to be vaejax.metrics.Sizes(...)"),
     ("notes a text", {"notes": "mine"}, "notes has to be a dictionary"),
+    ("common_random_numbers 1", {"common_random_numbers": 1}, "has to be True or False, not 1"),
     ("notes no JSON", {"notes": {"a": object()}}, "notes have to be what JSON can hold"),
     ("size of one's own", {"source": "ARRAYS", "size": 8}, "size goes with the name of a source"),
     ("data_dir of one's own", {"source": "ARRAYS", "data_dir": "x"}, "data_dir goes with the name of a source"),
@@ -425,6 +427,19 @@ def test_overwrite_trains_anew(tmp_path):
     second = run(one._replace(seeds=[1]), tmp_path / "mine", overwrite=True)
     assert first.table["seed"].tolist() == [0] and second.table["seed"].tolist() == [1]
     same(second, load_run(tmp_path / "mine"))
+
+
+def test_numbers_of_numpy_and_paths_are_taken_for_pythons(tmp_path):
+    """And the folder goes on as the same experiment."""
+    plain = SMALL._replace(axes=None, seeds=1, steps=3, images=20, data_dir=str(tmp_path), notes={"at": str(tmp_path)})
+    given = plain._replace(
+        seeds=np.array(1), steps=np.array(3), images=np.array(20), batch_size=np.int32(plain.batch_size),
+        width=np.array(plain.width), common_random_numbers=np.bool_(True), save_every=np.array(60.0), data_dir=tmp_path,
+        notes={"at": tmp_path},
+    )  # fmt: skip
+    first = run(given, tmp_path / "mine", overwrite=np.bool_(False))
+    assert {**first.config, "command": ""} == {**prepared(plain).config, "command": ""}
+    same(first, run(plain, tmp_path / "mine"))
 
 
 def test_running_brings_no_figures_along(tmp_path):

@@ -192,7 +192,8 @@ def test_a_metric_of_several_runs_lowers(name):
     images, test, codes, sizes = 40, 20, 4, (3, 2)
     z, z_test = np.zeros((RUNS, images, codes), np.float32), np.zeros((RUNS, test, codes), np.float32)
     known = {"z": z, "moved": z, "near_zero": z, "z_test": z_test, "moved_test": z_test, "near_zero_test": z_test}
-    known |= dict.fromkeys(("unit", "weight"), np.ones((RUNS, codes), np.float32))
+    known |= dict.fromkeys(("unit", "weight", "deviation"), np.ones((RUNS, codes), np.float32))
+    known |= {"triangle": np.zeros((RUNS, codes, codes), np.float32)}
     metric = SUITE[name]
     per_run = {need: known[need] for need in metric.needs if need in known} or {"z": z}
     shared = {"factors": np.zeros((images, 2), np.int32), "factors_test": np.zeros((test, 2), np.int32)}

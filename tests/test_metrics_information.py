@@ -1,6 +1,8 @@
 """Array metrics by information, deviation and covariance: known answers, definitions in NumPy, the reference values."""
 
 import json
+import math
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, mutual_info_score
 
 from vaejax import InputError, metrics
+from vaejax.metrics.checks import triangle
 from vaejax.metrics.info_mec import info_scores, neighbour_information
 from vaejax.metrics.logistic import log_probabilities, logistic
 from vaejax.metrics.record import named
@@ -135,6 +138,29 @@ def test_the_total_correlation_of_two_gaussians(rho):
     assert headline("gaussian_total_correlation", z - z.mean(axis=0)) == pytest.approx(expected, abs=2e-3)
 
 
+FAR = {  # the first of 200 images -> whether float32 can tell its codes from linear functions of each other
+    (1e6, 1e6, 1e6): True, (1e12, 1e12, 1e12): False, (1e12, 2e12, 0.0): False, (1e12, 0.0, 0.0): True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", FAR, ids=str)
+def test_one_far_image_leaves_the_total_correlation_right(row):
+    """Against the determinants in exact arithmetic."""
+    z = NOISE[:200, :3].astype(np.float64)
+    z[0] = row
+    exact = [[Fraction(value) for value in line] for line in z.tolist()]
+    centre = [sum(column) / 200 for column in zip(*exact, strict=True)]
+    (a, d, e), (_, b, f), (*_, c) = [
+        [sum((line[i] - centre[i]) * (line[j] - centre[j]) for line in exact) for j in range(3)] for i in range(3)
+    ]
+    ratio = a * b * c / (a * (b * c - f * f) - d * (d * c - e * f) + e * (d * f - b * e))
+    expected = (math.log(ratio.numerator) - math.log(ratio.denominator)) / 2
+    assert headline("gaussian_total_correlation", z) == pytest.approx(expected, abs=1e-4)
+    assert headline("gaussian_total_correlation", z.astype(np.float32)) == (
+        pytest.approx(expected, abs=1e-4) if FAR[row] else np.inf
+    )
+
+
 def test_irs_is_its_definition():
     """40 values in 20 bins, a constant code, a value that is rare."""
     factors = np.column_stack([RNG.integers(0, 40, 2000), RNG.random(2000) < 0.002, FACTORS[:, 0]]).astype(int)
@@ -194,7 +220,10 @@ def test_infoe_is_a_balanced_likelihood():
 def test_runs_together_score_as_alone_and_a_diverged_one_is_nan(name):
     z = np.stack([CODES["perfect"], CODES["perfect"] + np.nan, CODES["rotated"], CODES["constant"]])
     of, known = SUITE[name], {"factors": jnp.asarray(FACTORS), "size": 5, "unit": jnp.ones(3), "weight": jnp.ones(3)}
-    together = jax.jit(jax.vmap(lambda codes: of.function(*({"moved": codes, **known}[need] for need in of.needs))))(z)
+    r, deviation = triangle(z)
+    of_run = {"moved": z, "triangle": r, "deviation": deviation}
+    given = {need: of_run[need] for need in of.needs if need in of_run}
+    together = jax.jit(jax.vmap(lambda own: of.function(*({**own, **known}[need] for need in of.needs))))(given)
     for key, values in named(name, together, (4,)).items():
         assert np.isnan(values[1])
         for run in (0, 2, 3):

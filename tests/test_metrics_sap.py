@@ -117,3 +117,10 @@ def test_bad_input_is_one_clear_line():
         sap(np.full((3000, 2), np.nan), FACTORS, TEST, TEST)
     with pytest.raises(InputError, match="with one N"):
         sap(FACTORS[:5], FACTORS, TEST, TEST)
+
+
+def test_the_scale_counts_between_two_ends_and_nothing_overflows():
+    z, z_test = FACTORS + 0.1, TEST + 0.1
+    found = {scale: sap(z * scale, FACTORS, z_test * scale, TEST)["sap"] for scale in (1e-300, 1e-12, 1, 1e12, 1e38)}
+    assert found[1e-300] == found[1e-12] == 0 and found[1e12] == found[1e38]
+    assert 0.3 < found[1] <= found[1e12] <= 1

@@ -4,6 +4,7 @@ import copy
 import multiprocessing
 import pickle
 
+import jax
 import joblib
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import pytest
 import vaejax
 from tests.test_methods import TABLE
 from vaejax import METHODS, Result, build, grid
+from vaejax.data import example, load
+from vaejax.experiment import prepared
 from vaejax.methods.autoencoder import Hyper
 from vaejax.networks import network
 
@@ -38,6 +41,21 @@ def test_every_method_comes_back_as_the_same_object(name):
     method = build(name, SHAPE, row.network, 3, (8, 8) if row.network == "mlp_sigmoid" else 8, **row.structure)
     assert again(method) is method and again(method, cloudpickle) is method
     assert copy.deepcopy(method) is method
+
+
+def test_plans_go_by_the_numbers_of_their_devices():
+    shared = jax.make_mesh((1, 2), ("runs", "batch"))
+    for options in ({}, {"chunk": 2}, {"mesh": shared}, {"mesh": jax.sharding.Mesh(jax.devices()[1:], ("runs",))}):
+        layout = vaejax.plan(METHOD, example(load("digits")), 3, 8, **options)
+        found = again(layout)
+        assert found == layout and str(found) == str(layout)
+
+
+def test_what_is_prepared_comes_back():
+    ready = prepared(vaejax.Experiment("digits", "beta_vae", network="mlp", width=8, latents=3, steps=2))
+    found = again(ready)
+    assert found.layout == ready.layout and found.config == ready.config and found.method is ready.method
+    assert found.runs.table().equals(ready.runs.table())
 
 
 def test_what_was_replaced_comes_back_replaced():

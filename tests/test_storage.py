@@ -336,7 +336,7 @@ def test_a_file_in_the_place_of_a_folder_is_noticed_before_training(name, tmp_pa
 WORKDIRS = [
     ("", "has to be the path of a folder"),
     (3, "has to be the path"),
-    ("a\0b", "can't be written"),
+    ("a\0b", "has a NUL in it"),
     ("x" * 300, "too long"),
 ]
 
@@ -480,3 +480,11 @@ def test_numbers_of_numpy_are_numbers(tmp_path, whole):
 def test_what_is_no_source_is_one_line(source):
     with pytest.raises(InputError, match="a source is what vaejax"):
         train(None, source=source)
+
+
+def test_a_link_to_nowhere_is_called_one(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    for call in (lambda: train(tmp_path / "link"), lambda: load_run(tmp_path / "link")):
+        with pytest.raises(InputError, match=r"link is a link to what isn't there \(.*gone\); remove it") as refused:
+            call()
+        assert str(refused.value).count("link") == 2

@@ -3,8 +3,11 @@
 import contextlib
 import difflib
 import numbers
+import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 Value = TypeVar("Value")
 LARGEST = 2**31 - 1  # of what is counted: JAX's whole numbers have 32 bits
@@ -49,6 +52,32 @@ def check_sizes(least: int = 1, **sizes: int | None) -> None:
         if not least <= value <= LARGEST:
             bound = f"at least {least}" if value < least else f"at most {LARGEST:,}"
             raise InputError(f"{name} has to be {bound}, not {shortened(value)}")
+
+
+def check_memory(what: str, needed: float, advice: str = "give fewer") -> None:
+    """Nothing, where so many bytes, which have to be held at once, are less than the memory of this machine.
+
+    Raises:
+      InputError: they aren't.
+    """
+    if not hasattr(os, "sysconf"):
+        return
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise InputError(f"{what} take {needed / 1e9:,.1f} GB, and this machine has {there / 1e9:,.1f}; {advice}")
+
+
+def plain(value: Any) -> Any:
+    """NumPy's and JAX's numbers and truth values, also as arrays without axes, as Python's; anything else as it is."""
+    alone = getattr(value, "ndim", None) == 0 and hasattr(value, "item") and not is_masked(value)
+    return value.item() if alone else value
+
+
+def is_masked(values: Any) -> bool:
+    """Whether an array, or one in lists of them, has masked values, which NumPy and JAX would take for numbers."""
+    if isinstance(values, list | tuple):
+        return any(map(is_masked, values))
+    return isinstance(values, np.ma.MaskedArray) and bool(np.ma.is_masked(values))
 
 
 def shortened(value: object, most: int = 60) -> str:

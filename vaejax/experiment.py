@@ -18,14 +18,14 @@ import jax
 
 from vaejax.data import Arrays, Factors, Source, Streamed, example, load
 from vaejax.data.table import described as table_described
-from vaejax.errors import InputError, check_sizes, choose, one_line, shortened
+from vaejax.errors import InputError, check_sizes, choose, one_line, plain, shortened
 from vaejax.hyper import listed
 from vaejax.method import Batch, Method, as_space
 from vaejax.methods import build
 from vaejax.metrics.measure import measure
 from vaejax.metrics.suite import LAPTOP, Sizes, check_names, check_suite_sizes, evaluate
 from vaejax.storage.folder import claimed, finished, held, is_finished, write_table
-from vaejax.storage.run import Run, about_columns, about_space, described, load_run
+from vaejax.storage.run import Run, about_columns, about_own, about_space, described, load_run
 from vaejax.training.beforehand import check_training
 from vaejax.training.runs import Runs, grid
 from vaejax.training.strategy import Strategy, plan
@@ -68,7 +68,7 @@ class Experiment(NamedTuple):
     width: int | tuple[int, ...] | None = None
     likelihood: str | None = None
     options: Mapping[str, Any] | None = None
-    data_dir: str | None = None
+    data_dir: str | os.PathLike[str] | None = None
     size: int | None = None
     window: int | None = None
     test: Source | Streamed | None = None
@@ -141,11 +141,13 @@ def run(
         written. Nothing was written then.
     """
     folder = None if path is None else _folder(path)
+    overwrite = plain(overwrite)
     if not isinstance(overwrite, bool):
         raise InputError(f"overwrite has to be True or False, not {shortened(overwrite)}")
     for name, function in {"on_progress": on_progress, "on_event": on_event}.items():
         if function is not None and not callable(function):
             raise InputError(f"{name} has to be a function, not {shortened(function)}")
+    experiment = _plainly(experiment)
     ready = prepared(experiment)
     method, runs, config = ready.method, ready.runs, ready.config
     sources = {"train": ready.train, "test": ready.test}
@@ -183,6 +185,7 @@ def prepared(experiment: Experiment) -> Prepared:
     Raises:
       InputError: something in it can't be used.
     """
+    experiment = _plainly(experiment)
     _check(experiment)
     train, test, source = _sources(experiment)
     method, model = _method(experiment, train)
@@ -202,6 +205,7 @@ def prepared(experiment: Experiment) -> Prepared:
     layout = plan(method, example(train), runs.count, experiment.batch_size, chunk=experiment.chunk)
     config = {"command": experiment.command or _call(experiment), "source": source, "model": model}
     config |= about_space(as_space(train.space)) | about_columns(train)
+    config |= about_own(method, example(train)) if "own" in model else {}
     config |= {"steps": experiment.steps, "batch_size": experiment.batch_size}
     config |= {"chunk": experiment.chunk, "window": experiment.window, "images": experiment.images}
     config |= {"seeds": seeds, "hyper": axes}
@@ -260,14 +264,28 @@ Run.report = report  # pyright: ignore[reportAttributeAccessIssue] (storage lies
 Run._repr_html_ = shown  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def _plainly(experiment: Experiment) -> Experiment:
+    """The experiment with NumPy's numbers as Python's, and a path as its text.
+
+    Raises:
+      InputError: it is none.
+    """
+    if not isinstance(experiment, Experiment):
+        raise InputError(f"run takes a vaejax.Experiment(source, method, ...), not {shortened(experiment)}")
+    fields = {name: plain(value) for name, value in experiment._asdict().items()}
+    if isinstance(experiment.sizes, Sizes) and experiment.sizes is not LAPTOP:
+        fields["sizes"] = Sizes(*map(plain, experiment.sizes))
+    if isinstance(experiment.data_dir, os.PathLike):
+        fields["data_dir"] = os.fspath(experiment.data_dir)
+    return Experiment(**fields)
+
+
 def _check(experiment: Experiment) -> None:
     """Nothing, where every field is of its kind.
 
     Raises:
       InputError: one isn't.
     """
-    if not isinstance(experiment, Experiment):
-        raise InputError(f"run takes a vaejax.Experiment(source, method, ...), not {shortened(experiment)}")
     for name in ("axes", "options", "notes"):
         value = getattr(experiment, name)
         if value is not None and not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
@@ -377,7 +395,9 @@ def _call(experiment: Experiment) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for: NumPy's numbers and arrays, ranges."""
+    """What JSON has no word for: NumPy's numbers and arrays, ranges, paths."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return value.tolist() if hasattr(value, "tolist") else list(value)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtr, stdtrit
 
-from vaejax.errors import LARGEST, InputError, check_sizes, shortened
+from vaejax.errors import LARGEST, InputError, check_memory, check_sizes, is_masked, shortened
 
 RESAMPLES = 2000
 CHUNK = 100  # resamples at a time: bounds the memory
@@ -64,6 +64,7 @@ def bootstrap(
         raise InputError(
             f"a bootstrap needs seeds, resamples and a level in (0, 1), not {n} seeds, {resamples} resamples, {level}"
         )
+    check_memory(f"{resamples:,} resamples of {n} seeds", 8.0 * resamples * n, "give fewer resamples")
     value = np.asarray(statistic(np.ones((1, column.size)))[0])
     if n == 1:
         return Estimate(value, np.full(value.shape, np.nan), np.full(value.shape, np.nan))
@@ -89,7 +90,7 @@ def _column_of(n: Any) -> Int[np.ndarray, " n"]:
             raise InputError("n has to be how many seeds there are, or the seeds, not None")
         return np.arange(n)
     seeds = np.asarray(n)
-    if seeds.ndim != 1 or (seeds.size and seeds.dtype.kind not in "iu"):
+    if is_masked(n) or seeds.ndim != 1 or (seeds.size and seeds.dtype.kind not in "iu"):
         raise InputError(f"seeds have to be a list of whole numbers, not {shortened(n)}")
     return np.unique(seeds, return_inverse=True)[1]
 

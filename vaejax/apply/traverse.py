@@ -7,7 +7,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from vaejax.errors import LARGEST, InputError
+from vaejax.errors import LARGEST, InputError, check_memory
 from vaejax.method import Method, Params
 from vaejax.metrics.checks import as_numbers, check_codes, check_counts, check_finite, check_indices, check_number
 from vaejax.training.params import check_decoder
@@ -76,6 +76,7 @@ def _check(steps: int) -> None:
     check_counts(-LARGEST, steps=steps)
     if steps < 2:
         raise InputError(f"a traversal takes at least 2 steps, not {steps}")
+    check_memory(f"{steps:,} steps", 16.0 * steps)
 
 
 def _real(name: str, values: Any) -> Any:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Int, Key
 from vaejax.data.paths import one_line, shown
 from vaejax.data.source import Arrays, Data, draw
 from vaejax.data.vectors import Kinds, Levels, checked_vectors
-from vaejax.errors import InputError, shortened
+from vaejax.errors import InputError, is_masked, shortened
 from vaejax.method import Batch, Space
 
 SPLITS = ("train", "test")
@@ -132,7 +132,7 @@ def array_of(values: Any, what: str) -> np.ndarray:
     Raises:
       InputError: they are none, such as lists of different lengths.
     """
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+    if is_masked(values):
         raise InputError(f"{what} are a masked array, whose masked values would be taken; fill them, or give a mask")
     try:
         return np.asarray(values)

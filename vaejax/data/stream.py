@@ -5,6 +5,7 @@ skipped is read. The order of an epoch is NumPy's permutation, which takes eight
 grain's own takes none, and on MNIST as long as reading the records.
 """
 
+import math
 import sys
 from collections.abc import Callable, Generator, Iterable
 from functools import lru_cache, partial
@@ -14,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from vaejax.data.arrays import at, checked, placed, sample
+from vaejax.data.arrays import array_of, at, checked, placed, sample
 from vaejax.data.paths import shown
 from vaejax.data.source import Arrays, Data, Streamed
-from vaejax.errors import LARGEST, InputError, check_sizes
+from vaejax.errors import LARGEST, InputError, check_memory, check_sizes, shortened
 from vaejax.method import Space
 
 SEED = 0  # of the orders of all epochs
@@ -102,12 +103,16 @@ def take(reader: Reader, index: Int[np.ndarray, " n"]) -> Arrays:
     """These images as a source in memory.
 
     Raises:
-      InputError: images can't be read.
-      IndexError: no images, or a number that none has.
+      InputError: images can't be read; no images, a number that none has, or what is no number of one.
     """
-    index = np.asarray(index)
-    if not len(index) or index.min() < 0 or index.max() >= reader.size:
-        raise IndexError(f"{reader.name} has images 0 to {reader.size - 1}; give at least one of them, and no others")
+    index = array_of(index, f"{shown(reader.name)}: numbers of images")
+    numbers = index.ndim == 1 and index.size and index.dtype.kind in "iu"
+    if not numbers or index.min() < 0 or index.max() >= reader.size:
+        raise InputError(
+            f"{shown(reader.name)} has images 0 to {reader.size - 1}; give a list of at least one of these numbers, "
+            f"not {shortened(index.tolist())}"
+        )
+    check_memory(f"{len(index):,} images of {shown(reader.name)}", len(index) * math.prod(reader.shape))
     parts = (index[start : start + reader.block] for start in range(0, len(index), reader.block))
     return placed(reader.name, joined(map(reader.read, parts), len(index)))
 

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Num
 
 from vaejax.data.paths import shown
-from vaejax.errors import InputError, shortened
+from vaejax.errors import InputError, is_masked, shortened
 from vaejax.method import KINDS, Kind, Space
 
 Kinds = Kind | tuple[Kind, ...] | list[Kind] | None
@@ -81,6 +81,8 @@ def _there(what: str, x: np.ndarray, mask: Any, names: Sequence[str] | None) -> 
     there = ~np.isnan(x) if x.dtype.kind == "f" else np.ones(x.shape, bool)
     if mask is not None:
         given = np.asarray(mask)
+        if is_masked(mask):
+            raise InputError(f"{what}: their mask has masked values itself; fill them with True or False")
         if given.dtype != bool or given.shape != x.shape:
             raise InputError(
                 f"{what} have shape {x.shape}; their mask has to be bool of that, not {given.dtype}{given.shape}"

@@ -17,6 +17,7 @@ What the prior gives without noise (the condition of a conditional method) stays
 """
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
@@ -24,9 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from vaejax.errors import check_memory
 from vaejax.method import Batch, Method, Params
 from vaejax.metrics.checks import check_counts
-from vaejax.metrics.evidence import Images, OnImages, check_estimate, check_prior, estimates, of_one
+from vaejax.metrics.evidence import BATCH, Images, OnImages, check_estimate, check_prior, estimates, like, of_one
 from vaejax.metrics.record import Metric, Value
 from vaejax.objectives import reconstruction, total_log_prob
 
@@ -71,7 +73,10 @@ def annealed_importance_sampling(
     check_counts(steps=steps, chains=chains, leapfrogs=leapfrogs)
     check_estimate(method, params, source, key, runs=False)
     check_prior("annealed_importance_sampling", method)
-    estimator = Annealing(steps, chains, leapfrogs)
+    each = math.prod(like(source).x.shape[1:])
+    check_memory(f"{chains:,} chains of each of {BATCH} images", 4.0 * chains * BATCH * each, "give fewer chains")
+    check_memory(f"{steps:,} temperatures", 40.0 * steps, "give fewer steps")
+    estimator = Annealing(int(steps), int(chains), int(leapfrogs))
     return of_one(params, lambda one: estimates(estimator, method, one, source, key, images, on_progress))
 
 

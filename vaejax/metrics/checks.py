@@ -13,12 +13,13 @@ from jax.core import Tracer
 from jaxtyping import Float, Int
 
 from vaejax.data.source import Arrays, Factors, Streamed
-from vaejax.errors import InputError, check_sizes, shortened
+from vaejax.errors import InputError, check_sizes, is_masked, shortened
 
 Codes = Float[np.ndarray, "N D"]
 Values = Int[np.ndarray, "N K"]
 LARGEST = float(np.finfo(np.float32).max)
 WIDEST, HIGHEST = 1e9, 1e18  # a standard deviation and a code of `near_zero`
+ROUNDING = {4: 1e-6, 8: 1e-13}  # of float32 and float64: what it leaves of a code that is a linear function of others
 FARTHEST = 1e15  # units from the centre; codes of a test set that lie beyond are put there
 
 
@@ -139,7 +140,7 @@ def as_numbers(name: str, values: Any, what: str = "codes") -> Float[np.ndarray,
 
 
 def _as_array(name: str, values: Any, what: str) -> np.ndarray:
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+    if is_masked(values):
         raise InputError(f"{name} takes {what} without masked values; leave those images out")
     try:
         return np.asarray(values)
@@ -168,7 +169,7 @@ def check_number(lowest: float = 0.0, /, **values: Any) -> None:
     for name, value in values.items():
         if isinstance(value, Tracer):
             continue
-        plain = value.item() if getattr(value, "shape", None) == () else value
+        plain = value.item() if getattr(value, "shape", None) == () and not is_masked(value) else value
         if isinstance(plain, bool) or not isinstance(plain, int | float) or not lowest <= plain < np.inf:
             raise InputError(f"{name} has to be a finite number of at least {lowest:g}, not {shortened(value)}")
 
@@ -242,6 +243,31 @@ def relative(
 def weight_of(unit: Float[np.ndarray, "*R 1 D"]) -> Float[np.ndarray, "*R D"]:
     """Units of codes relative to the largest, for metrics in which codes that vary more count more; float32."""
     return (unit / unit.max(axis=-1, keepdims=True))[..., 0, :].astype(np.float32)
+
+
+def triangle(z: Float[np.ndarray, "*R N D"]) -> tuple[Float[np.ndarray, "*R D D"], Float[np.ndarray, "*R D"]]:
+    """R of Q R of the codes less their mean and divided by their norms, and their deviations, as float32.
+
+    R_jj is the part of code j that those before it don't explain as a linear function of them. It is found in float64,
+    and 0 where it is no more than what rounding leaves of such a function, which float32 codes have behind them.
+
+    Returns:
+      R, and standard deviations in the largest of the units of `relative`; constant codes come last, and are 0 in both.
+    """
+    rounding = ROUNDING[z.dtype.itemsize]
+    wide = z.astype(np.float64)
+    near = wide - np.median(wide, axis=-2, keepdims=True)
+    farthest = np.abs(near).max(axis=-2, keepdims=True)
+    near = near / np.where(farthest > 0, farthest, 1.0)  # so that squares neither overflow nor vanish
+    near = np.where(farthest > 0, near - near.mean(axis=-2, keepdims=True), near)
+    norm = np.sqrt((near**2).sum(axis=-2, keepdims=True))
+    order = np.argsort(norm == 0, axis=-1, kind="stable")
+    near, norm, farthest = (np.take_along_axis(x, order, axis=-1) for x in (near, norm, farthest))
+    r = np.linalg.qr(near / np.where(norm > 0, norm, 1.0), mode="r")
+    r = np.concatenate([r, np.zeros((*r.shape[:-2], z.shape[-1] - r.shape[-2], z.shape[-1]))], axis=-2)
+    r = np.where(np.eye(z.shape[-1], dtype=bool) & (np.abs(r) <= rounding), 0.0, r)
+    deviation = norm * (farthest / relative(z)[0].max(axis=-1, keepdims=True)) / np.sqrt(max(z.shape[-2] - 1, 1))
+    return r.astype(np.float32), deviation[..., 0, :].astype(np.float32)
 
 
 def near_zero(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from vaejax.data.source import Source, Streamed, example, examples
-from vaejax.errors import InputError, check_sizes
+from vaejax.errors import InputError, check_sizes, shortened
 from vaejax.method import Batch, Method, Params
 from vaejax.metrics.checks import check_key, check_source
 from vaejax.training.params import check_params
@@ -70,6 +70,8 @@ def estimates(
       InputError: less than 1 image.
     """
     check_sizes(images=count)
+    if on_progress is not None and not callable(on_progress):
+        raise InputError(f"on_progress has to be a function, not {shortened(on_progress)}")
     given = _given(images, count)
     runs, devices = len(jax.tree.leaves(params)[0]), jax.device_count()
     parts = devices // math.gcd(runs, devices)

@@ -111,7 +111,7 @@ def check_grid(name: str, represent: Represent, sizes: tuple[int, ...]) -> tuple
     """`represent` without the codes' offset, as `table` does, and which factors vary.
 
     Raises:
-      InputError: none does, or `represent` is no function, or gives no codes [B, D].
+      InputError: none does, or `represent` is no function, or fails, or gives no codes [B, D], now or later.
     """
     if not callable(represent):
         raise InputError(
@@ -123,15 +123,45 @@ def check_grid(name: str, represent: Represent, sizes: tuple[int, ...]) -> tuple
         raise InputError(f"{name} needs at least one factor that varies, but sizes are {tuple(sizes)}")
     if np.prod(sizes, dtype=float) >= 2**31:
         raise InputError(f"{name} takes fewer than 2^31 combinations of factor values; thin the sizes {tuple(sizes)}")
-    codes = as_numbers(name, represent(combinations(jax.random.key(0), (2,), tuple(sizes))))
-    if codes.ndim != 2 or len(codes) != 2:
-        raise InputError(f"{name} needs a function from factors [B, K] to codes [B, D]; 2 rows gave {codes.shape}")
-    check_finite(name, codes)
-    return represent if isinstance(represent, jax.tree_util.Partial) else partial(_less, represent, codes[0]), varying
+    codes = _codes_of(name, represent, None, combinations(jax.random.key(0), (2,), tuple(sizes)))
+    if isinstance(represent, jax.tree_util.Partial):
+        more = jax.ShapeDtypeStruct((3, len(sizes)), jnp.int32)
+        _check_rows(name, jax.eval_shape(represent, more).shape, 3, codes.shape[1])
+        return represent, varying
+    return partial(_less, partial(_codes_of, name, represent, codes.shape[1]), codes[0]), varying
 
 
 def _less(represent: Represent, centre: Float[np.ndarray, " D"], factors: Int[Array, "B K"]) -> np.ndarray:
-    return np.asarray(represent(factors)) - centre
+    return represent(factors) - centre
+
+
+def _codes_of(name: str, represent: Represent, width: int | None, factors: Int[Array, "B K"]) -> np.ndarray:
+    """The codes of these factors, of so many latents where that is known.
+
+    Raises:
+      InputError: the function fails, with its own error as the cause, or gives something else.
+    """
+    try:
+        found = represent(factors)
+    except InputError:
+        raise
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:150]
+        raise InputError(
+            f"{name} needs a function from factors [B, K] to codes [B, D]; this one fails for {len(factors)} rows: "
+            f"{why}"
+        ) from error
+    codes = as_numbers(name, found)
+    _check_rows(name, codes.shape, len(factors), width)
+    check_finite(name, codes)
+    return codes
+
+
+def _check_rows(name: str, shape: tuple[int, ...], rows: int, width: int | None) -> None:
+    if len(shape) != 2 or shape[0] != rows or not shape[1] or shape[1] != (width or shape[1]):
+        before = f", after codes of {width} before" if width else ""
+        needs = f"{name} needs a function from factors [B, K] to codes [B, D]"
+        raise InputError(f"{needs}; {rows} rows gave {shape}{before}")
 
 
 def gather(

@@ -11,6 +11,7 @@ so that memory doesn't depend on S, nor on how many images there are. Chunks of 
 """
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
@@ -19,10 +20,10 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from vaejax.distributions.declared import has_density
-from vaejax.errors import InputError
+from vaejax.errors import InputError, check_memory
 from vaejax.method import Batch, Method, Params
 from vaejax.metrics.checks import check_counts
-from vaejax.metrics.evidence import Images, OnImages, check_estimate, check_prior, estimates, like, of_one
+from vaejax.metrics.evidence import BATCH, Images, OnImages, check_estimate, check_prior, estimates, like, of_one
 from vaejax.metrics.record import Metric
 from vaejax.objectives import log_weight
 
@@ -105,7 +106,10 @@ def _estimator(method: Method, params: Params, source: Images, samples: int, chu
             "log_likelihood draws codes from a posterior with a density, which this method's encoder doesn't give; "
             "annealed_importance_sampling needs none"
         )
-    return ImportanceSampling(samples, min(chunk, samples))
+    samples, chunk = int(samples), int(min(chunk, samples))
+    each = math.prod(like(source).x.shape[1:])
+    check_memory(f"{chunk:,} samples of each of {BATCH} images", 4.0 * chunk * BATCH * each, "give a smaller chunk")
+    return ImportanceSampling(samples, chunk)
 
 
 class Sums(NamedTuple):

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from vaejax.data.source import Factors, Source, Streamed, example, examples, stored_labels
 from vaejax.distributions.conditions import check_classes, unconditioned
 from vaejax.distributions.declared import has_density
-from vaejax.errors import check_sizes
+from vaejax.errors import check_sizes, plain
 from vaejax.method import Method, Params
 from vaejax.metrics.checks import check_counts, check_source
 from vaejax.metrics.mig import mutual_information_gap
@@ -60,6 +60,7 @@ def measure(
     import pandas as pd
 
     check_source(source)
+    images, chunk = plain(images), plain(chunk)
     check_counts(images=images)
     check_sizes(chunk=chunk)
     check_params(method, example(source), params, runs=True)

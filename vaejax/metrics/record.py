@@ -32,6 +32,8 @@ NEEDS = {  # what a function can ask for, of one run, by name; factors are those
     "moved_test": "z_test moved and scaled alike",
     "unit": "Float[D], these units",
     "weight": "Float[D], the units relative to the largest",
+    "triangle": "Float[D, D], R of Q R of the codes less their mean and divided by their norms, found in float64",
+    "deviation": "Float[D], the standard deviations of the codes in the largest unit",
     "near_zero": "z less its mean where that is far from 0",
     "near_zero_test": "z_test alike",
 }

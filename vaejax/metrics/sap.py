@@ -46,10 +46,10 @@ def sap(
     What it can't see: a factor that is encoded in two codes counts as not found, and a code that carries several
     factors costs nothing. It sees a code through a linear classifier of one input, which can hardly predict the inner
     values of a factor with many, however cleanly it is encoded: five perfect codes score far below 1. It depends on the
-    scale of the codes, as weights are penalised: of codes that spread much less than 1 little is found. It depends on
-    a shift within their standard deviation, as intercepts are penalised; a larger one is taken off. A constant code
-    predicts the same value for every image; with a single code the second best has accuracy 0; a factor that never
-    varies is left out.
+    scale of the codes, as weights are penalised: of codes that spread much less than 1 little is found (the score is 0
+    where that is below 1e-9), and above 1e9 nothing changes any more. It depends on a shift within their standard
+    deviation, as intercepts are penalised; a larger one is taken off. A constant code predicts the same value for every
+    image; with a single code the second best has accuracy 0; a factor that never varies is left out.
 
     Raises:
       InputError: shapes that don't fit, codes that are not finite, or no factor that varies.

@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh
 from jaxtyping import Array, Float, Int, Key
 
 from vaejax.data.source import Factors, draw, example, factors_of
-from vaejax.errors import InputError, check_sizes, choose, shortened
+from vaejax.errors import InputError, check_memory, check_sizes, choose, shortened
 from vaejax.method import Method, Params
 from vaejax.metrics.checks import (
     LARGEST,
@@ -28,6 +28,7 @@ from vaejax.metrics.checks import (
     check_source,
     near_zero,
     relative,
+    triangle,
     weight_of,
 )
 from vaejax.metrics.codes import codes
@@ -111,6 +112,10 @@ def evaluate(
     if not isinstance(source, Factors) or np.prod(source.sizes) != source.size:
         raise InputError(f"disentanglement is measured on all combinations of known factors, which {source.name} lacks")
     check_params(method, example(source), params, runs=True)
+    if on_progress is not None and not callable(on_progress):
+        raise InputError(f"on_progress has to be a function, not {shortened(on_progress)}")
+    count = sizes.train + sizes.test + min(source.size, sizes.grid)
+    check_memory(f"codes and factors of {count:,} images", 4.0 * count * (1 + len(source.sizes)), "give smaller sizes")
     train, test, later = jax.random.split(key, 3)
     drawn = [draw(part, count, source.size) for part, count in ((train, sizes.train), (test, sizes.test))]
     factors, factors_test = (np.asarray(factors_of(index, source.sizes)) for index in drawn)
@@ -186,6 +191,8 @@ def scores(
     of_run |= {"unit": unit[:, 0].clip(TINY, LARGEST).astype(np.float32), "weight": weight_of(unit)}
     if needed & {"near_zero", "near_zero_test"}:
         of_run |= dict(zip(("near_zero", "near_zero_test"), near_zero(z, z_test), strict=True))
+    if needed & {"triangle", "deviation"}:
+        of_run |= dict(zip(("triangle", "deviation"), triangle(z), strict=True))
     layout, found, runs = _layout(len(z)), {}, len(z)
     counts = tuple((np.concatenate([values, values_test]).max(axis=0) + 1).tolist())
     shared = place({"factors": jnp.asarray(values), "factors_test": jnp.asarray(values_test)}, layout.mesh)

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from vaejax.errors import InputError
+from vaejax.errors import InputError, check_memory
 from vaejax.metrics.checks import as_numbers, check_counts, check_finite, relative
 from vaejax.metrics.record import Metric, Value
 from vaejax.networks.discriminator import Discriminator
@@ -58,6 +58,7 @@ def two_sample_test(
     """
     check_counts(width=width, depth=depth, steps=steps)
     check_counts(0, seed=seed)
+    check_memory(f"a classifier of {depth} layers of {width}", 4.0 * max(0, depth - 1) * width**2, "give a smaller one")
     real, generated = _of_usual_scale(*_pair("two_sample_test", real, generated))
     count = min(len(real), len(generated))
     if count < 4:

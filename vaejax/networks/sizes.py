@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vaejax.errors import LARGEST, InputError, check_sizes, shortened
+from vaejax.errors import LARGEST, InputError, check_sizes, plain, shortened
 
 Shape = tuple[int, ...]  # (height, width, channels) of an image, (D,) of a vector
 
@@ -16,7 +16,7 @@ def whole_number(name: str, value: Any, least: int = -LARGEST) -> int:
     Raises:
       InputError: it is none, or below `least`.
     """
-    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    value = plain(value)
     if value is None:
         raise InputError(f"{name} has to be a whole number, not None")
     check_sizes(least, **{name: value})

@@ -256,10 +256,11 @@ def _looks(
         known = matrix(value) in drawings
         which = f"Rows in the order of the factors. {CARRIES}" if known else "Those of largest KL, or variance, first."
         rows = "One latent moves from -2 to 2, the others stay; without a prior by as many standard deviations of it."
-        tabs[plots.label(by, value)] = [Figure(drawings[traversal(value)], f"{rows} {which} Seed {seeds[number]}.")]
+        shown: list[Block] = [Figure(drawings[traversal(value)], f"{rows} {which} Seed {seeds[number]}.")]
         if known:
             shares = "What each of these latents tells of each factor; framed: the most that any tells."
-            tabs[plots.label(by, value)] = [*tabs[plots.label(by, value)], Figure(drawings[matrix(value)], shares)]
+            shown.append(Figure(drawings[matrix(value)], shares))
+        tabs[plots.label(by, value)] = shown
     blocks += [Tabs(tabs)] if tabs else []
     if "samples" in drawings:
         uniform = "Expected examples of codes from the method's own prior."

@@ -37,11 +37,13 @@ class Block(NamedTuple):
       runs: Int[g], which.
       segments: how many segments of training they have behind them.
       tree: what is saved, every leaf with a leading axis [g], on the host.
+      sweep: what determined it, of a block that was read.
     """
 
     runs: Int[np.ndarray, " g"]
     segments: int
     tree: Any
+    sweep: Any = None
 
 
 class Unsound(Exception):
@@ -129,7 +131,7 @@ class Checkpoints(NamedTuple):
         for name, array in arrays.items():
             if array_sha256(array) != about["arrays"][name]:
                 raise Unsound(f"{name} was changed")
-        return Block(np.array(about["block"]), segments, arrays)
+        return Block(np.array(about["block"]), segments, arrays, about["sweep"])
 
     def put_aside(self, damaged: Damaged) -> None:
         """Moves a damaged save out of the way, into `checkpoints/damaged/`, so that it may be looked at."""
@@ -207,9 +209,8 @@ def _open(folder: Path, kept: Any, verb: str = "write") -> Iterator[ocp.training
             reason = _cause(error)
             if verb == "read":
                 raise Unsound(reason) from error
-            raise InputError(
-                f"{folder} can't be written ({reason}); free some space or choose another folder"
-            ) from error
+            what = "free some space or choose" if "space" in reason else "choose"
+            raise InputError(f"{folder} can't be written ({reason}); {what} another folder") from error
 
 
 def _cause(error: BaseException) -> str:

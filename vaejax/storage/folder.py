@@ -6,6 +6,7 @@ that was cut or changed is not taken for what it was, and `--overwrite` deletes 
 
 import contextlib
 import datetime
+import errno
 import hashlib
 import json
 import os
@@ -37,7 +38,7 @@ WORDS = {  # for what is only a checksum
     "program": "its program is another: method, network, likelihood or options, or the version of jax or vaejax",
     "data": "its data are others",
 }
-UNBINDING = ("command", "question")  # of a config: another makes no other sweep
+UNBINDING = ("command", "question", "traced")  # of a config: another makes no other sweep
 ANOTHER = "give another --name (or path), or --overwrite (overwrite=True) to replace it"
 DEPTH = 3  # how far below its marker a file may lie
 
@@ -158,14 +159,19 @@ def check_free(path: Path) -> None:
     Raises:
       InputError: the path is a file or can't be looked at, or a file lies where a folder is to be, or the reverse.
     """
+    check_characters(path)
     try:
         there = path.exists()
+        if not there and path.is_symlink():
+            raise InputError(f"{_shown(path)} is a link to what isn't there ({os.readlink(path)}); remove it")
         wrong = there and not path.is_dir()
         files = [name for name in FILES if there and (path / name).is_dir()]
         folders = [name for name in FOLDERS if there and (path / name).is_file()]
         if there and not wrong:
             next(path.iterdir(), None)
     except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{_shown(path)} can't be a folder ({reason}); choose another") from error
     if wrong:
@@ -175,10 +181,22 @@ def check_free(path: Path) -> None:
         raise InputError(f"{path / name} is a {found}, but a sweep's is a {needed}; remove it or choose another folder")
 
 
+def check_characters(path: Path) -> None:
+    """Nothing, where the system can have such a path.
+
+    Raises:
+      InputError: there is a NUL in it.
+    """
+    if "\0" in str(path):
+        raise InputError(f"{_shown(path)} has a NUL in it, which no path can have; give another")
+
+
 def _shown(path: Path) -> str:
     """The path in a line: not too long, and no character that isn't one."""
     text = str(path)
-    return text if len(text) <= 200 and text.isprintable() else f"{text[:97]!r}...{text[-97:]!r}"
+    if text.isprintable() and len(text) <= 200:
+        return text
+    return repr(text) if len(text) <= 200 else f"{text[:97]!r}...{text[-97:]!r}"
 
 
 @contextlib.contextmanager
@@ -438,8 +456,9 @@ def write_text(path: Path, text: str) -> None:
     """Replaces the file whole, or leaves it as it was, and enters its checksum into the sweep's marker.
 
     Raises:
-      InputError: it can't be written (no space, no permission).
+      InputError: it can't be written (no space, no permission, no such path).
     """
+    check_characters(path)
     _record(path, text.encode("utf-8", errors="replace"), keep=1)
     _replace(path, text)
 
@@ -477,6 +496,6 @@ def attempt(path: Path, action: Callable[[], Any]) -> None:
         if isinstance(error, InputError):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            f"{_shown(path)} can't be written ({reason}); free some space or choose another folder"
-        ) from error
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        what = "free some space or choose" if full else "choose"
+        raise InputError(f"{_shown(path)} can't be written ({reason}); {what} another folder") from error

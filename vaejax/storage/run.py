@@ -16,7 +16,9 @@ from vaejax.errors import InputError, one_line, shortened
 from vaejax.method import Batch, Method, Space
 from vaejax.methods import build
 from vaejax.storage.checkpoint import Block, Checkpoints, Damaged, unflat
-from vaejax.storage.folder import check_free, identity, is_recorded, read_config, read_table
+from vaejax.storage.config import check_config
+from vaejax.storage.folder import check_free, identity, is_marked, is_recorded, read_config, read_table, sha256
+from vaejax.storage.traced import about_method, is_method
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,16 +102,17 @@ def load_run(
     path = _folder(path)
     sources = _given(source, test)
     config = read_config(path)
+    check_config(path / "config.json", config)
     if method is not None and not isinstance(method, Method):
         raise InputError(f"method has to be what was trained, a vaejax.Method, not {shortened(method)}")
     method = _built(path, config) if method is None else _checked(path, config, method)
     table = read_table(path / "runs.csv", ("run", "status"))
-    history = read_table(path / "history.csv", ("run", "step"))
-    measured = _measured(path / "results.csv")
     if table["run"].tolist() != list(range(len(table))):
         raise InputError(f"{path / 'runs.csv'} doesn't list the runs 0 to {len(table) - 1}; put it back from a copy")
+    history, measured = _history(path / "history.csv", len(table)), _measured(path / "results.csv", len(table))
     blocks, damaged = Checkpoints(path / "checkpoints", identity(path)).load()
     _check_saved(path, table, blocks, damaged)
+    _check_fitting(path, blocks)
     params = _params(path, method, config, blocks, len(table))
     return Run(path, config, method, params, table, history, measured, sources)
 
@@ -122,8 +125,18 @@ def _checked(path: Path, config: dict[str, Any], method: Method) -> Method:
     """
     if not isinstance(method, Method):
         raise InputError(f"a method is what vaejax.build or a constructor gives, not {shortened(method)}")
-    model = config.get("model")
-    if isinstance(model, dict) and model.get("method") and not model.get("own"):
+    model = config.get("model") or {}
+    if model.get("own") and "traced" in config:
+        with one_line(f"{path / 'config.json'} can't be used"):
+            same = is_method(method, config["traced"])
+        if same is None:
+            log.warning("%s was written with other versions: whether this method was trained isn't known", path)
+        elif not same:
+            raise InputError(
+                f"{path} was trained with another method ({model['method']}): its loss, networks, likelihood or prior "
+                "are others; give the one that was trained"
+            )
+    elif model and not model.get("own"):
         built = _built(path, config)
         own = method.recipe is None or built.recipe is None or described(method) != described(built)
         if own and method != built:
@@ -157,6 +170,11 @@ def described(method: Method) -> dict[str, Any]:
     return {name: value for name, value in {**given, **structure}.items() if name not in ("shape", "space")}
 
 
+def about_own(method: Method, example: Batch) -> dict[str, Any]:
+    """What `config.json` says besides of a method of one's own, trained on such examples."""
+    return {"traced": about_method(method, example)} if described(method).get("own") else {}
+
+
 def about_space(space: Space) -> dict[str, Any]:
     """What `config.json` says of a space; of images from 0 to 1 their shape alone."""
     more = {name: value for name, value in space._asdict().items() if name != "shape"}
@@ -178,10 +196,67 @@ def space_of(config: Mapping[str, Any]) -> Space:
     return Space(tuple(config["shape"]), **plain)
 
 
-def _measured(file: Path) -> "pd.DataFrame":
+def _measured(file: Path, runs: int) -> "pd.DataFrame":
+    """The results, or none where nothing was measured yet.
+
+    Raises:
+      InputError: they aren't one number for every run and metric.
+    """
     import pandas as pd
 
-    return read_table(file, COLUMNS) if file.exists() or is_recorded(file) else pd.DataFrame(columns=list(COLUMNS))
+    if not file.exists() and not is_recorded(file):
+        return pd.DataFrame(columns=list(COLUMNS))
+    table = read_table(file, COLUMNS)
+    _check_columns(file, table, runs, ("value",))
+    if table.duplicated(["run", "metric"]).any():
+        raise InputError(f"{file} has a metric of a run twice; put it back from a copy")
+    return table
+
+
+def _history(file: Path, runs: int) -> "pd.DataFrame":
+    """The history.
+
+    Raises:
+      InputError: something in it is no number.
+    """
+    table = read_table(file, ("run", "step"))
+    _check_columns(file, table, runs, tuple(name for name in table if name != "run"))
+    return table
+
+
+def _check_columns(file: Path, table: "pd.DataFrame", runs: int, numbers: tuple[str, ...]) -> None:
+    """Nothing, where the column `run` is of these runs, and the others are numbers.
+
+    Raises:
+      InputError: they aren't.
+    """
+    for name in ("run", *numbers):
+        kinds = "iu" if name == "run" else "iuf"
+        if len(table) and table[name].dtype.kind not in kinds:
+            raise InputError(f"{file}: the column {name!r} has something that is no number; put it back from a copy")
+    if len(table) and not 0 <= table["run"].min() <= table["run"].max() < runs:
+        raise InputError(f"{file} has other runs than runs.csv, 0 to {runs - 1}; put it back from a copy")
+
+
+def _check_fitting(path: Path, blocks: list[Block]) -> None:
+    """The checkpoints are of one sweep, and runs.csv lists its runs; what no checksum is known of is said.
+
+    Raises:
+      InputError: they aren't, or it doesn't.
+    """
+    import pandas as pd
+
+    sweeps = [block.sweep for block in blocks]
+    if any(sweep != sweeps[0] for sweep in sweeps):
+        raise InputError(f"{path / 'checkpoints'} has checkpoints of several sweeps; put it back from a copy")
+    text = pd.read_csv(path / "runs.csv", dtype=str, keep_default_na=False).drop(columns="status").to_csv()
+    if sweeps[0].get("runs") not in (None, sha256(text.encode())):
+        raise InputError(
+            f"{path / 'runs.csv'} doesn't fit the checkpoints: hyperparameters or seeds were changed; put it back from "
+            "a copy"
+        )
+    if not is_marked(path):
+        log.warning("%s has lost its .vaejax.json: whether config, history and results were changed isn't known", path)
 
 
 def _folder(path: str | Path) -> Path:
@@ -207,7 +282,7 @@ def _built(path: Path, config: dict[str, Any]) -> Method:
     """
     if not {"shape", "model"} <= set(config):
         raise InputError(f"{path / 'config.json'} has no 'shape' or 'model'; a study has its runs in {path}/groups/")
-    if isinstance(config["model"], dict) and config["model"].get("own"):
+    if config["model"].get("own"):
         raise InputError(
             f"{path} was trained with a method of one's own ({config['model'].get('method')}); open it with "
             "vaejax.load_run(path, method=...)"
@@ -217,10 +292,8 @@ def _built(path: Path, config: dict[str, Any]) -> Method:
             name: tuple(value) if isinstance(value, list) else value for name, value in config["model"].items()
         }
         return build(shape=space_of(config), **model)
-    except InputError:
-        raise
     except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path / 'config.json'} describes no method: {error}") from error
+        raise InputError(f"{path / 'config.json'}: its 'model' is none: {error}; put it back from a copy") from error
 
 
 def _check_saved(path: Path, table: "pd.DataFrame", blocks: list[Block], damaged: list[Damaged]) -> None:

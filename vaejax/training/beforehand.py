@@ -1,8 +1,6 @@
 """What can be known to be wrong before anything is trained or written; nothing is computed for it."""
 
 import math
-import os
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +8,12 @@ import jax.numpy as jnp
 from vaejax.data import Source, Streamed, example
 from vaejax.data.source import stored_labels
 from vaejax.distributions.conditions import check_classes
-from vaejax.errors import InputError, one_line
+from vaejax.errors import InputError, check_memory, one_line
 from vaejax.method import Batch, Method, as_space
 from vaejax.training.contract import check_method
+from vaejax.training.strategy import largest_array
 
+PLENTY = 10_000  # images of a batch: of fewer, what a step computes of them is not looked at
 TRACED = 3  # examples: of one alone, shapes that don't meet are broadcast
 
 
@@ -36,33 +36,38 @@ def check_training(
             check_method(method, example(source))
             if not isinstance(source, Streamed):
                 check_classes(method, stored_labels(source.data))
-        parameters = _traced(method, example(train))
-    held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(parameters))
-    check_memory(f"{runs} runs of {held / 4:,.0f} parameters", held * max(runs, chunk or 1))
-    check_memory(f"{batch_size} images of {images}", 4 * batch_size * math.prod(train.shape))
+        _trace(method, example(train))
+    check_room(method, example(train), runs, batch_size, chunk or 1)
 
 
-def _traced(method: Method, one: Batch) -> Any:
-    """The shapes of the method's parameters, after its loss was traced on a few images."""
+def _trace(method: Method, one: Batch) -> None:
+    """The method's loss is traced on a few images."""
 
     def loss(key, hyper, batch):
         params = method.init(key, batch)
-        method.loss(params, hyper, batch, key, jnp.zeros((), jnp.int32))
-        return params
+        return method.loss(params, hyper, batch, key, jnp.zeros((), jnp.int32))
 
     few = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((TRACED, *leaf.shape[1:]), leaf.dtype), one)
-    hyper = jax.tree.map(jnp.float32, method.hyper)
-    return jax.eval_shape(loss, jax.random.key(0), hyper, few)
+    jax.eval_shape(loss, jax.random.key(0), jax.tree.map(jnp.float32, method.hyper), few)
 
 
-def check_memory(what: str, needed: int) -> None:
-    """Whether what has to be held at once is less than the memory of this machine, where that is known.
+def check_room(method: Method, one: Batch, runs: int, batch_size: int, group: int) -> None:
+    """What surely has to be held: the parameters of all runs; gradients and states of a group; a batch.
 
     Raises:
-      InputError: it isn't.
+      InputError: it is more than the memory of this machine.
     """
-    if not hasattr(os, "sysconf"):
+    parameters = jax.eval_shape(method.init, jax.random.key(0), one)
+    hyper = jax.tree.map(jnp.float32, method.hyper)
+    state = jax.eval_shape(lambda params: method.optimizer(hyper).init(params), parameters)
+    held, beside = (sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(of)) for of in (parameters, state))
+    needed = held * runs + (2 * held + beside) * group
+    check_memory(f"{max(runs, group)} runs of {held / 4:,.0f} parameters", needed, "give fewer, or a smaller model")
+    each = " x ".join(map(str, one.x.shape[1:]))
+    check_memory(f"{batch_size} images of {each}", 4 * batch_size * math.prod(one.x.shape[1:]), "give fewer")
+    if batch_size <= PLENTY:
         return
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
-        raise InputError(f"{what} take {needed / 1e9:,.1f} GB, and this machine has {there / 1e9:,.1f}; give fewer")
+    step = jax.ShapeDtypeStruct((), jnp.int32)
+    batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch_size, *leaf.shape[1:]), leaf.dtype), one)
+    loss = jax.make_jaxpr(method.loss)(parameters, hyper, batch, jax.random.key(0), step)
+    check_memory(f"batches of {batch_size} images of {each}", largest_array(loss.jaxpr), "give a smaller batch_size")

@@ -1,32 +1,22 @@
 """What determines a sweep: a checksum of the traced program of one run, and one of the data.
 
 Two methods that differ in anything that changes a number (network, likelihood, an option, the way weights are drawn)
-have other programs; names, comments and where a function stands are no part of it. How runs are laid over devices
-isn't either, so that what one device began two can finish.
+have other programs; names, comments and where a function stands are no part of it, and neither is what is printed. How
+runs are laid over devices isn't either, so that what one device began two can finish.
 """
 
 import hashlib
-import re
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from vaejax.data.source import Arrays, Data, Source, Streamed
 from vaejax.method import Method
+from vaejax.storage.traced import add_array, add_program
 from vaejax.training import step
 
 LOOKED_AT = 64  # images of a source that stays on the disk
-UNSAID = {
-    "name",
-    "debug_info",
-    "jvp_jaxpr_fun",
-    "fwd_jaxpr_thunk",
-    "bwd",
-    "ctx_mesh",
-}  # of an operation: no mathematics
 
 
 def program(method: Method, source: Source | Streamed, data: Data, batch_size: int) -> str:
@@ -46,7 +36,7 @@ def program(method: Method, source: Source | Streamed, data: Data, batch_size: i
         second = jax.make_jaxpr(go_on)(hyper, shapes, state)
     digest = hashlib.sha256()
     for jaxpr in (first, second):
-        _closed(digest, jaxpr)
+        add_program(digest, jaxpr)
     return digest.hexdigest()
 
 
@@ -57,7 +47,7 @@ def contents(source: Source | Streamed) -> str:
     data = source.data if not isinstance(source, Streamed) else _some(source, digest)
     for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]:
         digest.update(jax.tree_util.keystr(path).encode())
-        _array(digest, leaf)
+        add_array(digest, leaf)
     return digest.hexdigest()
 
 
@@ -65,57 +55,3 @@ def _some(source: Streamed, digest: Any) -> Data:
     digest.update(f"{source.mark}".encode())
     index = np.unique(np.linspace(0, source.size - 1, min(LOOKED_AT, source.size)).astype(np.int64))
     return source.take(index).data
-
-
-def _closed(digest: Any, jaxpr: ClosedJaxpr) -> None:
-    for const in jaxpr.consts:
-        _array(digest, const)
-    _jaxpr(digest, jaxpr.jaxpr)
-
-
-def _jaxpr(digest: Any, jaxpr: Jaxpr) -> None:
-    """The operations in their order, with variables numbered as they come."""
-    numbers: dict[Any, int] = {}
-
-    def name(var: Any) -> str:
-        if isinstance(var, Literal):
-            return f"{var.aval.str_short()}={np.asarray(var.val).tolist()!r}"
-        return f"{numbers.setdefault(var, len(numbers))}:{var.aval.str_short()}"
-
-    def line(vars_: Any) -> bytes:
-        return " ".join(map(name, vars_)).encode()
-
-    digest.update(line([*jaxpr.constvars, *jaxpr.invars]))
-    for equation in jaxpr.eqns:
-        digest.update(b"\n" + line(equation.outvars) + b" <- " + equation.primitive.name.encode())
-        digest.update(b" " + line(equation.invars))
-        for key in sorted(equation.params.keys() - UNSAID):
-            digest.update(f" {key}=".encode())
-            _value(digest, equation.params[key])
-    digest.update(b"\n-> " + line(jaxpr.outvars))
-
-
-def _value(digest: Any, value: Any) -> None:
-    """A parameter of an operation."""
-    if isinstance(value, ClosedJaxpr):
-        _closed(digest, value)
-    elif isinstance(value, Jaxpr):
-        _jaxpr(digest, value)
-    elif isinstance(value, np.ndarray | jax.Array):
-        _array(digest, value)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            _value(digest, item)
-            digest.update(b",")
-    elif callable(value) and not isinstance(value, type):
-        digest.update(b"function")
-    else:
-        digest.update(re.sub(r" at 0x[0-9a-f]+", "", repr(value)).encode())
-
-
-def _array(digest: Any, array: Any) -> None:
-    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-        array = jax.random.key_data(array)
-    there = np.ascontiguousarray(array)
-    digest.update(f"{there.dtype.str}{there.shape}".encode())
-    digest.update(there.tobytes())

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaejax.errors import InputError, shortened
+from vaejax.errors import InputError, is_masked, shortened
 from vaejax.method import Batch, Method, Params
 from vaejax.training.runs import Result
 
@@ -43,6 +43,8 @@ def check_params(method: Method, example: Batch, params: Params, runs: bool) -> 
     check_batch(example)
     if isinstance(params, Result) or hasattr(params, "params_of"):
         raise InputError(f"give the parameters, {'result.params' if runs else 'result.params_of(run)'}, not the result")
+    if any(map(is_masked, jax.tree.leaves(params))):
+        raise InputError("these parameters have masked values; give those of a result")
     expected = _expected_of(method, example)
     shape = np.shape(example.x)[1:]
     if expected.image is not None and expected.image != shape:
@@ -98,6 +100,9 @@ def check_batch(batch: Any) -> None:
         )
     if not jnp.issubdtype(batch.x.dtype, jnp.floating):
         raise InputError(f"images have to be floats, from 0 to 1, not {batch.x.dtype}; convert and scale them")
+    for name in ("x", "factors", "label", "mask"):
+        if is_masked(getattr(batch, name)):
+            raise InputError(f"{name} of a batch has masked values, which would be taken for numbers; leave them out")
     for name, axes in (("label", 1), ("factors", 2)):
         given = getattr(batch, name)
         if given is not None and (len(np.shape(given)) != axes or np.shape(given)[0] != shape[0]):

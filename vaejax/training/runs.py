@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from vaejax.errors import InputError, check_sizes, choose, shortened
+from vaejax.errors import InputError, check_sizes, choose, is_masked, plain, shortened
 from vaejax.hyper import Range, ranges, shown
 from vaejax.method import Hyper, Method, Params
 from vaejax.networks.sizes import whole_number
@@ -49,8 +49,13 @@ class Runs(NamedTuple):
         return pd.DataFrame({"run": range(self.count), **hyper, "seed": self.seeds, "stream": self.streams})
 
     def select(self, index: Any) -> "Runs":
-        """The runs at this index, slice or mask."""
-        return jax.tree.map(lambda leaf: leaf[index], self)
+        """The runs with these numbers, of a slice or of a mask; one by its number, whose leaves are scalars then.
+
+        Raises:
+          InputError: there is no run of such a number, a mask of another length, or something else.
+        """
+        rows = _rows(index, self.count)
+        return jax.tree.map(lambda leaf: leaf[rows], self)
 
 
 class Result(NamedTuple):
@@ -116,6 +121,7 @@ def grid(
     check_hyper(hyper)
     for name in axes:
         choose(hyper._asdict(), name, "hyperparameter", shown(hyper))
+    common_random_numbers = plain(common_random_numbers)
     if not isinstance(common_random_numbers, bool):
         raise InputError(f"common_random_numbers has to be True or False, not {shortened(common_random_numbers)}")
     numbered = _seeds(seeds)
@@ -154,11 +160,32 @@ def check_hyper(hyper: Any) -> None:
         _check_values(name, [value], within[name])
 
 
+def _rows(index: Any, count: int) -> Any:
+    """What selects of so many runs, as NumPy takes it.
+
+    Raises:
+      InputError: it can't.
+    """
+    what = f"runs are selected by numbers from 0 to {count - 1}, a slice, or a mask of {count}, not {shortened(index)}"
+    try:
+        if isinstance(index, slice):
+            return slice(*index.indices(count))
+        found = np.asarray(index)
+    except Exception as error:  # whatever an object says that is neither
+        raise InputError(what) from error
+    if is_masked(index) or (found.dtype.kind == "b" and found.shape != (count,)):
+        raise InputError(what)
+    whole = found.dtype.kind in "iu" and found.ndim < 2
+    if found.dtype.kind != "b" and not (whole and (found >= 0).all() and (found < count).all()):
+        raise InputError(what)
+    return found
+
+
 def _seeds(seeds: Any) -> list[int]:
     """The seeds themselves, given these or how many."""
     each = _each(seeds)
     if each is None:
-        count = whole_number("seeds", _plain(seeds), least=0)
+        count = whole_number("seeds", plain(seeds), least=0)
         if count > MOST:
             raise InputError(f"{count:,} seeds are too many runs; {MOST:,} at most")
         return list(range(count))
@@ -171,7 +198,7 @@ def _seeds(seeds: Any) -> list[int]:
 def _column(name: str, values: Any, within: Range) -> Float[np.ndarray, " n"]:
     """One value or several, as float32."""
     each = _each(values)
-    each = [_plain(values)] if each is None else each
+    each = [plain(values)] if each is None else each
     for value in each:
         if not _is_number(value):
             raise InputError(f"{name} has to be a number, or several as in {name}=[1, 4], not {shortened(value)}")
@@ -188,12 +215,7 @@ def _each(values: Any) -> list[Any] | None:
     text_or_table = isinstance(values, (str, bytes, Mapping))
     if text_or_table or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         return None
-    return [_plain(value) for value in itertools.islice(values, MOST + 1)]
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's and JAX's numbers as Python's."""
-    return value.item() if getattr(value, "ndim", None) == 0 else value
+    return [plain(value) for value in itertools.islice(values, MOST + 1)]
 
 
 def _check_values(name: str, values: list[Any], within: Range) -> None:

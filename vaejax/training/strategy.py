@@ -5,6 +5,7 @@ Devices lie in a mesh of two axes. Along `runs` every device trains its own runs
 another through one compiled program, so that memory doesn't grow with the number of runs.
 """
 
+import contextlib
 import logging
 import math
 import numbers
@@ -26,6 +27,7 @@ from vaejax.training.noise import share
 from vaejax.training.step import Gradient, gradient
 
 Tree = TypeVar("Tree")
+CALLS = ("pure_callback", "io_callback")  # operations that wait for a Python function
 SHARE = 0.8  # of an accelerator's memory, to leave room for what can't be foreseen
 log = logging.getLogger("vaejax")
 
@@ -55,6 +57,11 @@ class Strategy(NamedTuple):
         """Over how many devices a batch is split."""
         return self.mesh.shape.get("batch", 1)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Devices can't be pickled: they go by their numbers, and are those of the process that unpickles it."""
+        numbers = tuple(device.id for device in self.mesh.devices.flat)
+        return _laid_out, (self.runs, self.chunk, dict(self.mesh.shape), numbers, self.reason)
+
     def __str__(self) -> str:
         places, kind = self.mesh.shape["runs"], self.mesh.devices.flat[0].platform
         groups = -(-self.runs // self.group)
@@ -63,6 +70,22 @@ class Strategy(NamedTuple):
         if self.split > 1:
             where = f"in {places} place{'s' * (places > 1)}, batches split over {self.split} {kind} devices"
         return f"{self.runs} runs in {groups} groups, {how} {where}: {self.reason}"
+
+
+def _laid_out(runs: int, chunk: int, axes: dict[str, int], numbers: tuple[int, ...], reason: str) -> Strategy:
+    """What was pickled.
+
+    Raises:
+      InputError: this process has fewer devices.
+    """
+    here = {device.id: device for device in jax.devices()}
+    if missing := [number for number in numbers if number not in here]:
+        raise InputError(
+            f"these runs were laid out over {len(numbers)} devices, and here there are {len(here)}, without number "
+            f"{missing[0]}; lay them out anew with vaejax.plan"
+        )
+    devices = np.array([here[number] for number in numbers], object).reshape(*axes.values())
+    return Strategy(runs, chunk, Mesh(devices, tuple(axes), axis_types=(AxisType.Auto,) * len(axes)), reason)
 
 
 def plan(
@@ -157,8 +180,11 @@ def checked(mesh: Mesh) -> Mesh:
 def _splits_well(method: Method, batch: Batch, batch_size: int) -> bool:
     """Whether a step has more to do for the images than for the parameters, which every device updates alone.
 
-    Two CPU devices are 1.3 times as fast as one on the convolutional networks, and half as fast on the MLP.
+    Two CPU devices are 1.3 times as fast as one on the convolutional networks, and half as fast on the MLP. A loss that
+    calls Python (`jax.pure_callback`, `io_callback`) can't be split, unless it is a `MeanOverExamples`.
     """
+    if not isinstance(method.loss, MeanOverExamples) and _calls_python(_step(method, batch, 1)[1].jaxpr):
+        return False
     return bytes_of_a_step(method, batch, batch_size) > 2 * bytes_of_a_step(method, batch, 1)
 
 
@@ -173,6 +199,12 @@ def _mesh(runs: int, batch_size: int) -> Mesh:
 
 def bytes_of_a_step(method: Method, batch: Batch, batch_size: int) -> int:
     """An upper bound on the memory of one run: its state, and all that a step computes as if all were kept."""
+    held, program = _step(method, batch, batch_size)
+    return held + _bytes(program.jaxpr)
+
+
+def _step(method: Method, batch: Batch, batch_size: int) -> tuple[int, Any]:
+    """The bytes of the parameters, and the program of a step."""
 
     def step(params: Any, hyper: Any, key: jax.Array) -> Any:
         images = jax.tree.map(lambda leaf: jnp.zeros((batch_size, *leaf.shape[1:]), leaf.dtype), batch)
@@ -183,7 +215,7 @@ def bytes_of_a_step(method: Method, batch: Batch, batch_size: int) -> int:
     hyper = jax.tree.map(jnp.float32, method.hyper)
     params = jax.eval_shape(method.init, jax.random.key(0), batch)
     held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
-    return held + _bytes(jax.make_jaxpr(step)(params, hyper, jax.random.key(0)).jaxpr)
+    return held, jax.make_jaxpr(step)(params, hyper, jax.random.key(0))
 
 
 def _bytes(jaxpr: Any) -> int:
@@ -196,6 +228,39 @@ def _bytes(jaxpr: Any) -> int:
         else:
             total += sum(var.aval.size * getattr(var.aval.dtype, "itemsize", 8) for var in equation.outvars)
     return total
+
+
+def largest_array(jaxpr: Any) -> int:
+    """The bytes of the largest array that a program computes; where it is fused with what takes it, it needs less."""
+    inner = (found for equation in jaxpr.eqns for value in equation.params.values() for found in _programs(value))
+    own = (var.aval.size * getattr(var.aval.dtype, "itemsize", 8) for eqn in jaxpr.eqns for var in eqn.outvars)
+    return max((0, *own, *map(largest_array, inner)))
+
+
+def _calls_python(jaxpr: Any) -> bool:
+    """Whether a program waits for what a Python function gives; one that only prints doesn't."""
+    inner = (found for equation in jaxpr.eqns for value in equation.params.values() for found in _programs(value))
+    return any(equation.primitive.name in CALLS for equation in jaxpr.eqns) or any(map(_calls_python, inner))
+
+
+@contextlib.contextmanager
+def callable_here() -> Iterator[None]:
+    """A Python function in a loss that can't be called as runs are laid out becomes one line.
+
+    Raises:
+      InputError: it can't.
+    """
+    try:
+        yield
+    except (NotImplementedError, ValueError) as error:
+        text = " ".join(str(error).split())
+        if isinstance(error, InputError) or not any(word in text for word in ("callback", "ordered effects")):
+            raise
+        raise InputError(
+            f"a function that the method calls in Python (jax.pure_callback, io_callback, debug.print) can't be called "
+            f"as its runs are laid out; give vmap_method='sequential' and ordered=False, chunk=1 and no mesh "
+            f"({text[:90]})"
+        ) from error
 
 
 def _programs(value: Any) -> Iterator[Any]:
@@ -228,7 +293,8 @@ def over_runs(function: Callable[..., Tree], per_run: Any, shared: Any, mesh: Me
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *each)
     axis = PartitionSpec("runs")
     specs = {"in_specs": (axis, PartitionSpec()), "out_specs": axis}
-    return jax.shard_map(local, mesh=mesh, **specs, axis_names={"runs"}, check_vma=False)(per_run, shared)
+    alone_on = {"runs"} | {name for name in mesh.axis_names if mesh.shape[name] == 1}  # all, or nothing calls the host
+    return jax.shard_map(local, mesh=mesh, **specs, axis_names=alone_on, check_vma=False)(per_run, shared)
 
 
 def _count(per_run: Any) -> int:

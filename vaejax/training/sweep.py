@@ -22,17 +22,18 @@ from jaxtyping import Int
 
 from vaejax.data.source import Arrays, Data, Factors, Sample, Source, Streamed, example, stored_labels
 from vaejax.distributions.conditions import check_classes
-from vaejax.errors import InputError, check_sizes, choose, shortened
+from vaejax.errors import InputError, check_memory, check_sizes, choose, plain, shortened
 from vaejax.method import Hyper, Method, Metrics, State, as_space
 from vaejax.storage.folder import held, sha256, write_text
 from vaejax.storage.ledger import Keeper, Ledger, Means
-from vaejax.storage.run import about_columns, about_space, described
+from vaejax.storage.run import about_columns, about_own, about_space, described
 from vaejax.training import step as train
+from vaejax.training.beforehand import check_room
 from vaejax.training.contract import check_method, check_runs
 from vaejax.training.fingerprint import contents, program
 from vaejax.training.runs import Result, Runs
 from vaejax.training.signals import deferred
-from vaejax.training.strategy import over_runs, pad, place, plan, split_batches, split_gradient
+from vaejax.training.strategy import callable_here, over_runs, pad, place, plan, split_batches, split_gradient
 
 Tree = TypeVar("Tree")
 SEGMENTS = 100  # how often at least the host looks at a group of runs: history points, progress
@@ -139,6 +140,7 @@ def fit(
         labels that are none of its classes; a `workdir` that holds another sweep (another method, network, likelihood,
         option, data, hyperparameter or seed), in which another process trains, or that can't be written.
     """
+    steps, batch_size, chunk, save_every = map(plain, (steps, batch_size, chunk, save_every))
     check_sizes(steps=steps, batch_size=batch_size, chunk=chunk)
     if steps is None or batch_size is None:
         raise InputError("steps and batch_size have to be whole numbers, not None")
@@ -154,12 +156,14 @@ def fit(
     check_runs(method, runs)
     if not isinstance(source, Streamed):
         check_classes(method, stored_labels(source.data))
+    check_room(method, one, runs.count, batch_size, chunk or 1)
     layout = plan(method, one, runs.count, batch_size, chunk=chunk, mesh=mesh)
     log.info("%s", layout)
     advance, begin = programs(method, source.sample, batch_size, layout.mesh)
     data = source.take(np.arange(1)).data if isinstance(source, Streamed) else place(source.data, layout.mesh)
     like: State = begin.eval_shape(pad(runs, layout.group), data)
     ends = segments(steps, source.window // batch_size if isinstance(source, Streamed) else LONGEST_SEGMENT)
+    check_memory(f"{ends.size} segments of {runs.count} runs", 4.0 * ends.size * runs.count * len(reported))
     ledger, keeper, begun = Ledger(runs.count, ends, reported, like), None, {}
 
     def feed(first: int) -> Generator[Data, None, None]:
@@ -189,6 +193,7 @@ def fit(
                 config = {"command": "vaejax.fit", "source": {"name": source.name, "own": True}}
                 config |= about_space(as_space(source.space)) | about_columns(source)
                 config |= {"model": described(method), "steps": steps, "batch_size": batch_size}
+                config |= about_own(method, one)
                 write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
         for index in ledger.groups(layout.group):
             first = int(ledger.done[index[0]])
@@ -203,7 +208,7 @@ def fit(
                     states = begin(group, now)
                 for segment in range(first, ends.size):
                     length = int(ends[segment] - (ends[segment - 1] if segment else 0))
-                    with jax.default_matmul_precision(rounding):
+                    with callable_here(), jax.default_matmul_precision(rounding):
                         states, metrics = advance(group.hyper, now, states, length)
                     means = ledger.record(index, segment, metrics)
                     try:
