@@ -35,16 +35,17 @@ OPTIONS = {
     "conditional_vae": {"condition": "label", "classes": 3},
     "stacked_classifier": {"classes": 3},
     "vamp_vae": {"components": 3},
+    ("vamp_vae", "category"): {"components": 3, "prior": "mixture"},
+    ("vamp_vae", "mixed"): {"components": 3, "prior": "mixture"},
+    "denoising_vae": {"corruption": "masking"},
+    "vq_vae": {"codes": 4},
+    "fsq_vae": {"levels": (3, 4)},
     "k_sparse_autoencoder": {"k": 1},
 }
 REFUSED = {  # methods, and the spaces that they don't serve
-    **dict.fromkeys(("vq_vae", "fsq_vae", "hierarchical_vae"), tuple(SOURCES)),
-    **dict.fromkeys(
-        ("stacked_autoencoder", "stacked_classifier", "conditional_vae", "denoising_autoencoder", "denoising_vae",
-         "contractive_autoencoder"), ("count", "category", "mixed"),
-    ),
+    "hierarchical_vae": tuple(SOURCES),
+    "contractive_autoencoder": ("category", "mixed"),
     **dict.fromkeys(("stacked_autoencoder", "stacked_classifier"), ("real", "count", "category", "mixed")),
-    "vamp_vae": ("real", "count", "category", "mixed"),
 }  # fmt: skip
 
 
@@ -77,6 +78,15 @@ BAD = [
     ("Poisson reals", lambda: build("vae", Space((6,), "real"), likelihood="poisson"), "is none for real numbers"),
     ("a likelihood of columns", lambda: build("vae", SOURCES["mixed"].space, likelihood="poisson"), "'mixed'"),
     ("a convolution", lambda: build("vae", (6,), "conv"), "takes images, not vectors of 6 numbers; choose one of: mlp"),
+    ("pseudo-inputs", lambda: build("vamp_vae", SOURCES["category"].space), "choose prior='mixture'"),
+    ("noisy counts", lambda: build("denoising_vae", SOURCES["count"].space), "choose 'masking'"),
+    (
+        "noisy columns",
+        lambda: build("denoising_autoencoder", SOURCES["mixed"].space, corruption="gaussian"),
+        "'masking'",
+    ),
+    ("a kind of one's own", lambda: build("vamp_vae", (6,), kind="count"), "takes no 'kind'"),
+    ("a grid of a vector", lambda: build("vq_vae", (6,), "residual"), "takes images, not vectors of 6 numbers"),
     ("quadrants", lambda: quadrants(), "a vector has no quadrants"),
 ]
 
@@ -97,7 +107,7 @@ def test_what_does_not_fit_is_one_line(call, line):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_serves_a_space_or_says_what_does(name, space):
     """A step of training has finite gradients, of which padding changes no bit."""
-    source, options = SOURCES[space], OPTIONS.get(name, {})
+    source, options = SOURCES[space], OPTIONS.get((name, space), OPTIONS.get(name, {}))
     width = (6, 4) if name.startswith("stacked") else 6
     if space in REFUSED.get(name, ()):
         with pytest.raises(InputError, match=r"is for (images|data of kind|data without missing)") as refused:

@@ -7,8 +7,8 @@ from typing import Any
 from vaejax.distributions.spaces import family_of
 from vaejax.errors import InputError, choose
 from vaejax.method import Method, Space, as_space
-from vaejax.methods.parts.constructor import Wanted, fitting, options_of, wanted_of
-from vaejax.networks import NETWORKS, Width, sizes_of_network
+from vaejax.methods.parts.constructor import Wanted, fitting, kind_for, options_of, wanted_of
+from vaejax.networks import NETWORKS, OF_ANY, Width, sizes_of_network
 from vaejax.networks import network as build_network
 from vaejax.networks.sizes import Shape
 
@@ -87,7 +87,9 @@ def build(
     structure = {name: fitting(name, value, options[name]) for name, value in sorted(structure.items())}
     space, latents, width = _sizes(shape, latents, width)
     likelihood, _ = family_of(space, likelihood)
-    wanted = _wanted(method).network or ("conv" if len(space.shape) == 3 else "mlp_relu")
+    wanted = _wanted(method).network
+    if wanted is None or (len(space.shape) != 3 and wanted not in OF_ANY):
+        wanted = "conv" if len(space.shape) == 3 else "mlp_relu"
     network = wanted if network is None else network
     choose(NETWORKS, network, "network")
     alone = [name for name in METHODS if _wanted(name)[:2] == (network, True)]
@@ -140,7 +142,7 @@ def _built(
     method: str, space: Space, latents: int, width: Width, network: str, likelihood: str, **structure: Any
 ) -> Method:
     networks = build_network(network, space.shape, latents, width, space)
-    made = METHODS[method](*networks, family_of(space, likelihood)[1], **structure)
+    made = METHODS[method](*networks, family_of(space, likelihood)[1], **structure, **kind_for(METHODS[method], space))
     return made.made_by(build, method, space, network, latents, width, likelihood, **structure)
 
 

@@ -72,7 +72,7 @@ class Condition(NamedTuple):
     hidden: bool
 
 
-@constructor(kinds=("unit", "real"))
+@constructor
 def conditional_vae(
     encoder: Network,
     decoder: Network,

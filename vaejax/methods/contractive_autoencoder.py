@@ -43,7 +43,7 @@ class Hyper(NamedTuple):
     learning_rate: NotNegative = 1e-3
 
 
-@constructor(kinds=("unit", "real"))
+@constructor(kinds=("unit", "real", "count"))
 def contractive_autoencoder(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, estimator: str = "exact", probes: int = 1
 ) -> Method:

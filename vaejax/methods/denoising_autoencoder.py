@@ -23,7 +23,7 @@ from vaejax.hyper import NotNegative, Share
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.autoencoder import autoencoder
 from vaejax.methods.parts.constructor import constructor
-from vaejax.methods.parts.corruptions import CORRUPTIONS, dropout, gaussian
+from vaejax.methods.parts.corruptions import CORRUPTIONS, check_corruption, dropout, gaussian
 from vaejax.networks.calls import live
 from vaejax.objectives import reconstruction
 
@@ -42,20 +42,22 @@ class NoiseHyper(NamedTuple):
     learning_rate: NotNegative = 1e-3
 
 
-@constructor(kinds=("unit", "real"))
+@constructor
 def denoising_autoencoder(
-    encoder: Network, decoder: Network, likelihood: Family = Bernoulli, corruption: str = "masking"
+    encoder: Network, decoder: Network, likelihood: Family = Bernoulli, corruption: str = "masking", kind: str = "unit"
 ) -> Method:
     """A denoising autoencoder of these networks; metrics: `loss` and `reconstruction`, in nats per example.
 
     Args:
       corruption: `gaussian`, `masking`, `salt_and_pepper`, or `dropout` of codes.
+      kind: of the data, as in `vaejax.Space`, or `mixed`; `vaejax.build` takes it from the space.
 
     Raises:
-      InputError: an unknown corruption.
+      InputError: an unknown corruption, one that such data can't have.
     """
     base = autoencoder(encoder, decoder, likelihood)
     spoil = choose({**CORRUPTIONS, "dropout": dropout}, corruption, "corruption")
+    check_corruption(corruption, kind)
     of_codes = corruption == "dropout"
 
     @MeanOverExamples

@@ -24,7 +24,7 @@ from vaejax.errors import InputError, choose
 from vaejax.hyper import NotNegative, Share
 from vaejax.method import MeanOverExamples, Method, Network
 from vaejax.methods.parts.constructor import constructor
-from vaejax.methods.parts.corruptions import CORRUPTIONS, gaussian
+from vaejax.methods.parts.corruptions import CORRUPTIONS, check_corruption, gaussian
 from vaejax.methods.parts.elbo import Terms, distortions
 from vaejax.methods.vae import vae
 from vaejax.networks.calls import live
@@ -45,13 +45,14 @@ class NoiseHyper(NamedTuple):
     learning_rate: NotNegative = 1e-3
 
 
-@constructor(kinds=("unit", "real"))
+@constructor
 def denoising_vae(
     encoder: Network,
     decoder: Network,
     likelihood: Family = Bernoulli,
     corruption: str = "salt_and_pepper",
     samples: int = 1,
+    kind: str = "unit",
 ) -> Method:
     """A denoising VAE of these networks; metrics: `loss`, `reconstruction` and `kl`, in nats per example.
 
@@ -60,13 +61,15 @@ def denoising_vae(
     Args:
       corruption: `gaussian`, `masking` or `salt_and_pepper`.
       samples: codes per image.
+      kind: of the data, as in `vaejax.Space`, or `mixed`; `vaejax.build` takes it from the space.
 
     Raises:
-      InputError: an unknown corruption, or less than 1 sample.
+      InputError: an unknown corruption, one that such data can't have, or less than 1 sample.
     """
     if samples < 1:
         raise InputError(f"a denoising VAE draws at least samples=1 code of an image, not {samples}")
     spoil = choose(CORRUPTIONS, corruption, "corruption")
+    check_corruption(corruption, kind)
     base = vae(encoder, decoder, likelihood)
     assert base.prior is not None
     prior_of = base.prior

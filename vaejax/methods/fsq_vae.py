@@ -55,7 +55,7 @@ class Hyper(NamedTuple):
     learning_rate: NotNegative = 1e-3
 
 
-@constructor(network="residual", alone=True, vectors=False)
+@constructor(network="residual", alone=True)
 def fsq_vae(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, levels: tuple[int, ...] = (8, 5, 5, 5)
 ) -> Method:

@@ -38,7 +38,7 @@ from vaejax.objectives import reconstruction
 GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "codebook": "codebook"}
 
 
-@constructor(network="residual", alone=True, vectors=False)
+@constructor(network="residual", alone=True)
 def vq_vae(
     encoder: Network, decoder: Network, likelihood: Family = Bernoulli, codes: int = 512, codebook: str = "ema"
 ) -> Method:

@@ -9,7 +9,7 @@ from functools import cache, wraps
 from typing import Any, NamedTuple, ParamSpec, get_args, get_origin, overload
 
 from vaejax.errors import InputError, shortened
-from vaejax.method import KINDS, Method, Network
+from vaejax.method import KINDS, Method, Network, Space
 from vaejax.networks.sizes import whole_number, whole_numbers
 
 Arguments = ParamSpec("Arguments")
@@ -96,8 +96,14 @@ def _parameters(make: Callable[..., Method]) -> Mapping[str, inspect.Parameter]:
 
 
 def options_of(make: Callable[..., Method]) -> Mapping[str, inspect.Parameter]:
-    """What a constructor takes beside its networks and its likelihood."""
-    return dict(list(_parameters(make).items())[3:])
+    """What a constructor takes beside its networks, its likelihood and the kind of the data."""
+    return {name: own for name, own in list(_parameters(make).items())[3:] if name != "kind"}
+
+
+def kind_for(make: Callable[..., Method], space: Space) -> dict[str, str]:
+    """The argument `kind` of a constructor that has to know it, as in a `Space`; `mixed` of columns of several."""
+    kind = space.kind if isinstance(space.kind, str) else "mixed"
+    return {"kind": kind} if "kind" in _parameters(make) else {}
 
 
 def fitting(name: str, value: Any, parameter: inspect.Parameter) -> Any:

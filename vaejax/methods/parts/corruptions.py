@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from vaejax.errors import InputError
+
 Level = Float[Array, ""] | float
 Corruption = Callable[[Key[Array, ""], Float[Array, "..."], Level], Float[Array, "..."]]
 
@@ -36,6 +38,17 @@ CORRUPTIONS: dict[str, Corruption] = {
     "masking": masking,
     "salt_and_pepper": salt_and_pepper,
 }
+OF_NUMBERS = ("gaussian", "salt_and_pepper")  # what they make is no count and no category
+
+
+def check_corruption(corruption: str, kind: str) -> None:
+    """Nothing, where data of this kind can be spoilt so; masked counts are 0, and masked categories the first.
+
+    Raises:
+      InputError: it can't.
+    """
+    if corruption in OF_NUMBERS and kind not in ("unit", "real"):
+        raise InputError(f"the corruption {corruption!r} is for numbers, not for data of kind {kind}; choose 'masking'")
 
 
 def dropout(key: Key[Array, ""], z: Float[Array, "..."], level: Level) -> Float[Array, "..."]:
