@@ -4,6 +4,8 @@ Nothing here imports TensorFlow, and tensorflow-datasets and scikit-learn only w
 grain only when one is streamed.
 """
 
+# pyright: reportUnsupportedDunderAll=false
+
 from typing import overload
 
 from vaejax.data.arrays import SPLITS, arrays, check_split, check_text

@@ -178,7 +178,7 @@ def byte_pixels(x: np.ndarray, what: str, white: float | None) -> tuple[np.ndarr
       InputError: a value below 0 or above the full pixel.
     """
     low, high = int(x.min()), int(x.max())
-    if low < 0 or (high > 255 and (white is None or white > DEEPEST)):
+    if low < 0 or (high > 255 and not 255 < (white or 0) <= DEEPEST):
         raise InputError(f"{what} are whole numbers from {low} to {high}; rescale to 0..255 or to floats in [0, 1]")
     full = float(white or guessed_white(what, [x]))
     if high > full:

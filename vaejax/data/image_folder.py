@@ -193,8 +193,9 @@ def _form(name: str, listed: Listed, size: int | None) -> Form:
 
 def _header(image: Image.Image) -> tuple[str, tuple[int, int]]:
     """Mode, and height and width as it is seen."""
+    width, height = image.size
     lying = image.getexif().get(0x0112) in (5, 6, 7, 8)
-    return image.mode, image.size if lying else image.size[::-1]
+    return image.mode, (width, height) if lying else (height, width)
 
 
 def _opened(file: Path, look: Any) -> Any:

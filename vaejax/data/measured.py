@@ -18,6 +18,7 @@ from vaejax.data.arrays import check_split
 from vaejax.data.record import Named
 from vaejax.data.source import Arrays
 from vaejax.data.table import table
+from vaejax.method import Kind
 
 
 def iris(split: str = "train") -> Arrays:
@@ -63,7 +64,7 @@ def diabetes(split: str = "train") -> Arrays:
 
     check_split("diabetes", split)
     frame = _shuffled(load_diabetes(as_frame=True, scaled=False)["data"])  # pyright: ignore
-    kinds = {column: "category" if column == "sex" else "real" for column in frame}
+    kinds: dict[str, Kind] = {column: "category" if column == "sex" else "real" for column in frame}
     return table(frame, split, kinds=kinds, name="diabetes")
 
 

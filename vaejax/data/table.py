@@ -90,7 +90,7 @@ def table(
     found = [values(f"{what}: column {_quoted(column)}", frame[column], given.get(column)) for column in names]
     columns = tuple(_column(what, *pair, ~testing) for pair in zip(names, found, strict=True))
     x = np.stack([(each.x - column.mean) / column.scale for each, column in zip(found, columns, strict=True)], axis=1)
-    levels = [column.levels and max(2, len(column.levels)) for column in columns]
+    levels = [None if column.levels is None else max(2, len(column.levels)) for column in columns]
     data, space = checked_vectors(what, x, [column.kind for column in columns], levels, names=names)
     rows = np.flatnonzero(testing == (split == "test"))
     data = {key: value if key == "scale" else value[rows] for key, value in data.items()}
@@ -139,7 +139,8 @@ def as_frame(
             made: Any = pd.Series(numbers)
         else:
             codes = np.clip(np.rint(np.nan_to_num(numbers)), 0, len(column.levels) - 1).astype(int)
-            made = pd.Series(pd.Categorical.from_codes(codes, categories=list(column.levels)))
+            names = pd.Index(column.levels)
+            made = pd.Series(pd.Categorical(names[codes], categories=names))
         found[column.name] = made if mask is None else made.where(np.asarray(mask)[:, number])
     return pd.DataFrame(found)
 
