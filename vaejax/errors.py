@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import math
 import numbers
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -60,11 +61,18 @@ def check_memory(what: str, needed: float, advice: str = "give fewer") -> None:
     Raises:
       InputError: they aren't.
     """
-    if not hasattr(os, "sysconf"):
-        return
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
-        raise InputError(f"{what} take {needed / 1e9:,.1f} GB, and this machine has {there / 1e9:,.1f}; {advice}")
+    if exceeds_memory(needed):
+        raise InputError(f"{what} take {needed / 1e9:,.1f} GB, and this machine has {_memory() / 1e9:,.1f}; {advice}")
+
+
+def exceeds_memory(needed: float) -> bool:
+    """Whether so many bytes are more than the memory of this machine."""
+    return needed > _memory()
+
+
+def _memory() -> float:
+    """Bytes, infinite where it isn't known."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
 
 
 def plain(value: Any) -> Any:

@@ -42,6 +42,7 @@ from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.encoder_decoder import POSTERIORS, encoder_decoder
 from vaejax.networks.calls import live
 from vaejax.networks.discriminator import Discriminator
+from vaejax.networks.sizes import check_depth
 from vaejax.objectives import reconstruction, telling_apart
 
 GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "discriminator": "discriminator"}
@@ -93,6 +94,7 @@ def adversarial_autoencoder(
             f"a discriminator needs at least 1 layer of width 1, not {discriminator_depth} of {discriminator_width}"
         )
     base = encoder_decoder(encoder, decoder, choose(POSTERIORS, posterior, "posterior"), likelihood)
+    check_depth("discriminator_depth", discriminator_depth)
     discriminator = Discriminator(discriminator_width, discriminator_depth)
 
     def prior_of(params: Params, batch: Batch) -> Any:

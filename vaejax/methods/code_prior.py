@@ -32,6 +32,7 @@ from vaejax.hyper import NotNegative
 from vaejax.method import Batch, MeanOverExamples, Method, Params
 from vaejax.methods.parts.constructor import constructor
 from vaejax.networks.causal import Causal
+from vaejax.networks.sizes import check_depth
 
 COLDEST = 1e-6  # the temperature that stands for 0: the most likely code each time
 
@@ -132,6 +133,7 @@ def code_prior(codes: int, grid: tuple[int, int], width: int = 128, depth: int =
             f"a prior needs at least 2 codes, a grid, and a width that its heads can share equally; not {codes} codes, "
             f"grid {grid}, width {width}, depth {depth}, {heads} heads"
         )
+    check_depth("depth", depth)
     network = Causal(codes, grid[0] * grid[1], width, depth, heads)
 
     def init(key, batch):

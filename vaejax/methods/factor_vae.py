@@ -28,6 +28,7 @@ from vaejax.methods.parts.constructor import constructor
 from vaejax.methods.parts.elbo import elbo_terms
 from vaejax.methods.vae import vae
 from vaejax.networks.discriminator import Discriminator
+from vaejax.networks.sizes import check_depth
 from vaejax.objectives import density_ratio, permuted, telling_apart
 
 GROUPS = {"encoder": "autoencoder", "decoder": "autoencoder", "discriminator": "discriminator"}
@@ -65,6 +66,7 @@ def factor_vae(
         raise InputError(
             f"a discriminator needs at least 1 layer of width 1, not {discriminator_depth} of {discriminator_width}"
         )
+    check_depth("discriminator_depth", discriminator_depth)
     discriminator = Discriminator(discriminator_width, discriminator_depth)
 
     def judge(params: Params, z: jax.Array) -> Any:

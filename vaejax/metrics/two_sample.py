@@ -19,6 +19,7 @@ from vaejax.errors import InputError, check_memory
 from vaejax.metrics.checks import as_numbers, check_counts, check_finite, relative
 from vaejax.metrics.record import Metric, Value
 from vaejax.networks.discriminator import Discriminator
+from vaejax.networks.sizes import check_depth
 from vaejax.objectives import telling_apart
 
 BATCH = 64  # of either kind, in a step
@@ -58,6 +59,7 @@ def two_sample_test(
     """
     check_counts(width=width, depth=depth, steps=steps)
     check_counts(0, seed=seed)
+    check_depth("depth", depth)
     check_memory(f"a classifier of {depth} layers of {width}", 4.0 * max(0, depth - 1) * width**2, "give a smaller one")
     real, generated = _of_usual_scale(*_pair("two_sample_test", real, generated))
     count = min(len(real), len(generated))

@@ -12,7 +12,7 @@ from vaejax.networks.conv import ConvDecoder, ConvEncoder
 from vaejax.networks.hierarchical import BottomUp, TopDown, fitting_levels
 from vaejax.networks.mlp import MLPDecoder, MLPEncoder
 from vaejax.networks.residual import ResidualDecoder, ResidualEncoder
-from vaejax.networks.sizes import Shape, example_shape, whole_number, whole_numbers
+from vaejax.networks.sizes import Shape, check_depth, example_shape, whole_number, whole_numbers
 
 Width = int | tuple[int, ...] | None
 Build = Callable[[Shape, int, Width], tuple[nn.Module, nn.Module]]
@@ -102,6 +102,7 @@ def sizes_of_network(shape: Any, latents: Any, width: Any) -> tuple[Shape, int, 
     widths = whole_numbers("width", 1 if width is None else width)
     if latents < 1 or not widths or min(widths) < 1:
         raise InputError(f"a network needs at least 1 latent and width 1, not {latents} latents and width {width}")
+    check_depth("width", len(widths))
     if width is None:
         return shape, latents, None
     return shape, latents, widths if np.ndim(width) else widths[0]

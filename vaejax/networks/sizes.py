@@ -7,6 +7,7 @@ import numpy as np
 
 from vaejax.errors import LARGEST, InputError, check_sizes, plain, shortened
 
+DEEPEST = 1000  # layers of a network
 Shape = tuple[int, ...]  # (height, width, channels) of an image, (D,) of a vector
 
 
@@ -34,6 +35,16 @@ def whole_numbers(name: str, values: Any, least: int = -LARGEST) -> tuple[int, .
     if not isinstance(values, (numbers.Number, np.ndarray)):
         raise InputError(f"{name} has to be whole numbers, as in {name}=(16, 8), not {shortened(values)}")
     return (whole_number(name, values, least),)
+
+
+def check_depth(name: str, depth: int) -> None:
+    """Nothing, for a number of layers that can be traced in a reasonable time.
+
+    Raises:
+      InputError: there are less than 1, or too many.
+    """
+    if not 1 <= depth <= DEEPEST:
+        raise InputError(f"{name} has to be 1 to {DEEPEST:,} layers, not {depth:,}")
 
 
 def example_shape(shape: Any) -> Shape:

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from vaejax.data import Source, Streamed, example
 from vaejax.data.source import stored_labels
 from vaejax.distributions.conditions import check_classes
-from vaejax.errors import InputError, check_memory, one_line
+from vaejax.errors import InputError, check_memory, exceeds_memory, one_line
 from vaejax.method import Batch, Method, as_space
-from vaejax.training.contract import check_method
+from vaejax.training.contract import check_method, largest_array_of
 from vaejax.training.strategy import largest_array
 
-PLENTY = 10_000  # images of a batch: of fewer, what a step computes of them is not looked at
+SMALLER = "give a smaller batch_size, or options that need less"
 TRACED = 3  # examples: of one alone, shapes that don't meet are broadcast
 
 
@@ -65,9 +65,14 @@ def check_room(method: Method, one: Batch, runs: int, batch_size: int, group: in
     check_memory(f"{max(runs, group)} runs of {held / 4:,.0f} parameters", needed, "give fewer, or a smaller model")
     each = " x ".join(map(str, one.x.shape[1:]))
     check_memory(f"{batch_size} images of {each}", 4 * batch_size * math.prod(one.x.shape[1:]), "give fewer")
-    if batch_size <= PLENTY:
+    most = batch_size / 2 * largest_array_of(method, one)  # if every array had an example for its axis
+    if not exceeds_memory(most):
         return
     step = jax.ShapeDtypeStruct((), jnp.int32)
     batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch_size, *leaf.shape[1:]), leaf.dtype), one)
     loss = jax.make_jaxpr(method.loss)(parameters, hyper, batch, jax.random.key(0), step)
-    check_memory(f"batches of {batch_size} images of {each}", largest_array(loss.jaxpr), "give a smaller batch_size")
+    check_memory(
+        f"batches of {batch_size} images of {each}",
+        largest_array(loss.jaxpr),
+        "give a smaller batch_size, or options that need less",
+    )

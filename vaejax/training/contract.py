@@ -7,7 +7,7 @@ Who writes a method, a loss or a network of their own finds out here in one line
 import inspect
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from vaejax.errors import InputError, shortened
 from vaejax.method import Batch, Method
 from vaejax.networks.calls import check_stateless
 from vaejax.training.runs import Runs, check_hyper
+from vaejax.training.strategy import largest_array
 
 CONTRACT = {  # of every function: what it takes, and in words what it gives
     "init": ("key, batch", "the parameters, a tree of float arrays"),
@@ -60,7 +61,12 @@ def check_method(method: Method, batch: Batch) -> tuple[str, ...]:
         hash(method)
     except TypeError as error:
         raise InputError(f"a method's functions have to be hashable, as every def is: {error}") from None
-    return _traced(method, batch)
+    return _traced(method, batch).names
+
+
+def largest_array_of(method: Method, batch: Batch) -> int:
+    """The bytes of the largest array that two examples need, of a method that was checked."""
+    return _traced(method, batch).largest
 
 
 def check_runs(method: Method, runs: Runs) -> None:
@@ -101,8 +107,15 @@ def _check_function(name: str, function: Any, takes: str, gives: str) -> None:
         raise InputError(f"{name} has to be called as {name}({takes}); this one takes ({own})") from None
 
 
+class Traced(NamedTuple):
+    """What is known of a method from its trace: the names of its metrics, and the bytes of its largest array."""
+
+    names: tuple[str, ...]
+    largest: int
+
+
 @lru_cache(maxsize=64)  # traced once
-def _traced(method: Method, batch: Batch) -> tuple[str, ...]:
+def _traced(method: Method, batch: Batch) -> Traced:
     at, names = "init", ()
 
     def through(hyper: Any, key: Any, batch: Batch, step: Any) -> None:
@@ -145,7 +158,7 @@ def _traced(method: Method, batch: Batch) -> tuple[str, ...]:
     try:
         with nn.intercept_methods(_refuse_batch_norm):
             shapes = jax.tree.map(lambda _: number, method.hyper), key, batch, jax.ShapeDtypeStruct((), jnp.int32)
-            jax.eval_shape(through, *shapes)
+            traced = jax.make_jaxpr(through)(*shapes)
     except InputError:
         raise
     except Exception as error:
@@ -155,7 +168,7 @@ def _traced(method: Method, batch: Batch) -> tuple[str, ...]:
             f"{at} fails when it is traced with examples of shape {batch.x.shape[1:]}: {shortened_text(why, 170)}; "
             f"it has to be ({takes}) -> {gives}"
         ) from error
-    return names
+    return Traced(names, largest_array(traced.jaxpr))
 
 
 def _check_params(params: Any) -> None:
