@@ -49,8 +49,8 @@ def _generate_codes(method, params, prior, prior_params, key, batch, temperature
     shape = jax.eval_shape(method.encode, params, batch).indices.shape
     grid = shape[1:] or (1, 1)
     known = None if prior.prior is None else prior.prior(prior_params, batch)
-    fits = isinstance(known, Autoregressive) and known.network.codes == len(codebook)
-    if not fits or known.network.length != grid[0] * grid[1]:
+    own = (known.network.codes, known.network.length) if isinstance(known, Autoregressive) else None
+    if own != (len(codebook), grid[0] * grid[1]):
         raise InputError(
             f"the prior has to be one over {len(codebook)} codes on a grid of {grid[0]}x{grid[1]}, as the "
             "autoencoder's are; train code_prior on its code_grids"

@@ -129,6 +129,6 @@ def network(
         vectors, choices = f"vectors of {sizes[0][0]} numbers", ", ".join(OF_ANY)
         raise InputError(f"the network {name!r} takes images, not {vectors}; choose one of: {choices}")
     encoder, decoder = build(*sizes)
-    if space is not None and isinstance(encoder, MLPEncoder) and space.kind not in ("unit", "real"):
+    if space is not None and name in OF_ANY and space.kind not in ("unit", "real"):
         encoder = encoder.clone(space=space)
     return encoder, decoder
