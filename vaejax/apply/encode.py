@@ -21,7 +21,7 @@ class Codes(NamedTuple):
 
     Fields:
       mean: of q(z | x).
-      kl: nats per image of every latent; None without a prior.
+      kl: nats per example of every latent; None without a prior.
       factors: ground-truth values, where the source has them and they vary.
       names: of the factors.
       order: latents, those of largest KL (or of largest variance, without a prior) first.
