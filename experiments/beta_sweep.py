@@ -27,7 +27,7 @@ class Config:
     """Everything that the sweep depends on; it is written to `config.json`."""
 
     preset: Literal["laptop", "paper"] = "laptop"  # minutes on 2 cores, or Locatello et al. 2019 (64x64, 300,000 steps)
-    source: str = "sprites"  # sprites, digits, dsprites:PATH.npz, npz:PATH, or a tensorflow-datasets name (mnist, ...)
+    source: str = "sprites"  # sprites, npz:PATH, csv:PATH, images:FOLDER, mnist, ...; docs/data.md lists them
     data_dir: str | None = None  # where tensorflow-datasets' data sets are prepared
     window: int | None = None  # hold so many images at a time, the others on the disk: for more than the device takes
     size: int | None = None  # height and width of rendered images, a power of two; 32, or 64 with --preset paper

@@ -317,3 +317,36 @@ def test_what_is_right_stays_right(tmp_path):
     assert arrays("a", X.tolist(), Y.tolist(), pd.DataFrame({"a": Y}), white=np.float32(255)).size == 12
     assert excluding(BASE, {np.int64(0): np.array([0, 1])}).size == BASE.size // 3
     assert partly_labelled(arrays("a", X, Y % 2), np.int64(4)).name == "a with 4 labels"
+
+
+PLACES = {  # id: (call, part of the line): values are found by their place
+    "NaN": (lambda: arrays("a", np.where(X == X[5, 1, 2], np.nan, UNIT)), "the first in image 5, row 1, column 2; rem"),
+    "above 255": (lambda: arrays("a", X.astype(int) * 2), "first beyond in image 8, row 0, column 0; rescale"),
+    "above white": (lambda: arrays("a", X, white=16), "first in image 1, row 0, column 1"),
+    "above 1": (lambda: arrays("a", UNIT * 2), "first beyond in image 8, row 0, column 1"),
+    "beyond 16 bits": (lambda: arrays("a", X.astype(int) * 400, white=70000), "whole numbers from 0 to 76400, first"),
+    "labels": (lambda: arrays("a", X, Y - 2), "first beyond in row 0; give"),
+    "factors": (lambda: arrays("a", X, factors=np.stack([Y, 3 - Y], 1)), "first beyond in row 4, column 1; give"),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_a_line_says_where(case):
+    refuses(*PLACES[case])
+
+
+def test_rows_of_the_test_are_counted_by_themselves(tmp_path):
+    x = np.ones((3, 2))
+    refuses(lambda: load(file(tmp_path, x=x, x_test=x * [1, np.inf])), "inf in row 0 of the test, column 1")
+    refuses(lambda: load(file(tmp_path, x=x, x_test=x), window=2), "takes no window, because it holds vectors")
+    refuses(lambda: load(file(tmp_path, x=X, white=0)), "'white' has to be a whole number from 1 to 65,535, not 0")
+
+
+def test_a_file_may_say_what_a_full_pixel_is(tmp_path):
+    deep = X.astype(np.uint16) * 257
+    for window in (None, 3):
+        source = load(file(tmp_path, x=deep, white=65535), window=window)
+        data = source.data if window is None else source.take(np.arange(source.size)).data
+        assert data["x"].dtype == np.uint16 and data["scale"] == 65535
+        np.testing.assert_array_equal(data["x"][..., 0], deep[np.arange(12) % 10 > 0])
+    assert arrays("a", X, white=65535).data["x"].dtype == np.uint16

@@ -108,9 +108,9 @@ def test_shares_of_rows_are_exact_and_evenly_spaced():
 def test_a_run_keeps_the_columns_and_goes_on(tmp_path):
     """Bit for bit, and a file that has changed is noticed, also where only its units have."""
     source, held = table(FRAME, label="kind"), table(FRAME, "test", label="kind")
-    experiment = Experiment(source, "vae", {"beta": [1.0]}, seeds=1, steps=4, latents=2, width=8, test=held) \
-        ._replace(axes={"learning_rate": [1e-3]})  # fmt: skip
-    run = vaejax.run(experiment, tmp_path / "run")
+    experiment, told = Experiment(source, "vae", seeds=1, steps=4, latents=2, width=8, test=held), []
+    run = vaejax.run(experiment, tmp_path / "run", on_event=told.append)
+    assert [event.stage for event in told] == ["data", "training", "measuring"] and "count visits" in told[0].text
     opened = load_run(tmp_path / "run", source=source, test=held)
     assert opened.columns == run.columns == source.columns and opened.config["classes"] == ["a", "b"]
     method = build("vae", source.space, latents=2, width=8)

@@ -179,10 +179,13 @@ def byte_pixels(x: np.ndarray, what: str, white: float | None) -> tuple[np.ndarr
     """
     low, high = int(x.min()), int(x.max())
     if low < 0 or (high > 255 and not 255 < (white or 0) <= DEEPEST):
-        raise InputError(f"{what} are whole numbers from {low} to {high}; rescale to 0..255 or to floats in [0, 1]")
+        raise InputError(
+            f"{what} are whole numbers from {low} to {high}, first beyond in {_first((x < 0) | (x > 255))}; rescale to "
+            "0..255 or to floats in [0, 1]"
+        )
     full = float(white or guessed_white(what, [x]))
     if high > full:
-        raise InputError(f"{what} run up to {high}, beyond the full pixel {full:g}")
+        raise InputError(f"{what} run up to {high}, beyond the full pixel {full:g}, first in {_first(x > full)}")
     return x.astype(np.uint8 if full <= 255 else np.uint16), full
 
 
@@ -198,19 +201,30 @@ def float_pixels(x: np.ndarray, what: str, white: float | None) -> tuple[np.ndar
       InputError: NaN, infinity, a value out of range.
     """
     if not np.isfinite(x).all():
-        bad = np.argwhere(~np.isfinite(x))
-        where = tuple(bad[0].tolist())
-        raise InputError(f"{what} have {len(bad)} NaN or infinite values, the first at {where}; remove or replace them")
+        bad = ~np.isfinite(x)
+        raise InputError(
+            f"{what} have {bad.sum()} NaN or infinite values, the first in {_first(bad)}; remove or replace them"
+        )
     low, high, full = float(x.min()), float(x.max()), float(white or 1.0)
     if low < -ROUNDING * full or high > (1 + ROUNDING) * full:
         advice = divisor(low, high) if full == 1 else "rescale"
-        raise InputError(f"{what} run from {low:.9g} to {high:.9g}; {advice} to bring them into [0, {full:g}]")
+        where = _first((x < -ROUNDING * full) | (x > (1 + ROUNDING) * full))
+        raise InputError(
+            f"{what} run from {low:.9g} to {high:.9g}; {advice} to bring them into [0, {full:g}]; "
+            f"first beyond in {where}"
+        )
     x = x.astype(np.float32)
     np.clip(x, 0, np.float32(full), out=x)
     if white is not None:
         return x, full
     bytes_ = np.rint(x * np.float32(255)).astype(np.uint8)
     return (bytes_, 255.0) if np.array_equal(bytes_.astype(np.float32) / np.float32(255), x) else (x, 1.0)
+
+
+def _first(wrong: np.ndarray) -> str:
+    """Where in images [N, H, W, C] the first of these pixels is."""
+    image, row, column, _ = np.argwhere(wrong)[0].tolist()
+    return f"image {image}, row {row}, column {column}"
 
 
 def divisor(low: float, high: float) -> str:
@@ -236,7 +250,12 @@ def integers(values: Any, n: int, what: str, rank: int) -> np.ndarray:
         raise InputError(f"{what} are {len(values)} for {n} images; give one for each image")
     low, high = int(values.min()), int(values.max())
     if low < least or high > np.iinfo(np.int32).max:
-        raise InputError(f"{what} run from {low} to {high}; give {kinds}, and up to {np.iinfo(np.int32).max}")
+        row, *column = np.argwhere((values < least) | (values > np.iinfo(np.int32).max))[0].tolist()
+        where = f"row {row}{''.join(f', column {each}' for each in column)}"
+        raise InputError(
+            f"{what} run from {low} to {high}, first beyond in {where}; give {kinds}, and up to "
+            f"{np.iinfo(np.int32).max}"
+        )
     return values.astype(np.int32)
 
 

@@ -21,6 +21,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -105,7 +106,7 @@ def _decoded(name: str, folder: str, split: str, size: int | None) -> tuple[Path
     try:
         file = place / f"{_key(listed, folder, size)}.npz"
         if file.exists():
-            os.utime(file)
+            os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))  # read now, and not changed
             return file, listed.classes
         form = _form(name, listed, size)
         need = sum(map(len, listed.files.values())) * _bytes(form)
@@ -323,7 +324,7 @@ def _key(listed: Listed, folder: str, size: int | None) -> str:
 
 def _forget(place: Path, newest: Path) -> None:
     """Deletes what was not used for longest, until what is kept is small enough; never the newest."""
-    kept = sorted(place.glob("*.npz"), key=lambda file: file.stat().st_mtime_ns)
+    kept = sorted(place.glob("*.npz"), key=lambda file: file.stat().st_atime_ns)
     total = sum(file.stat().st_size for file in kept)
     for file in kept:
         if total <= MOST or file == newest:

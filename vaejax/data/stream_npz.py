@@ -68,6 +68,8 @@ def stream_npz(path: str, split: str, window: int, name: str | None = None) -> S
         raise InputError(f"{shown(name)} takes no window, because it stays sparse on the device; leave it out")
     file, keys = members(path, KEYS, needed=("x",))
     found = {key: located(file, keys[key]) for key in ("x", "x_test") if key in keys}
+    if len(found["x"].shape) == 2:
+        raise InputError(f"{shown(name)} takes no window, because it holds vectors; leave it out")
     shapes = {key: shape_of(stored, images_of(name, key)) for key, stored in found.items()}
     own = own_test(name, keys)
     if own:
