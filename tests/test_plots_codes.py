@@ -12,6 +12,7 @@ from tests.test_plots import texts
 from vaejax import plots
 from vaejax.apply.label import information, label_latents
 from vaejax.apply.traverse import data_values, prior_values
+from vaejax.data.source import Column
 from vaejax.errors import InputError
 from vaejax.metrics import mig
 from vaejax.plots import codes as figures
@@ -233,3 +234,25 @@ def test_traversals_stand_side_by_side():
         plots.traversals_beside({"a": (images[0], ["x", "y"])})
     with pytest.raises(InputError, match="at least one model"):
         plots.traversals_beside({})
+
+
+def test_rows_of_a_table_move_in_the_units_of_its_columns():
+    columns = (
+        Column("alcohol", "real", 13.0, 0.5),
+        Column("still", "real"),
+        Column("sort", "category", levels=("a", "b")),
+    )
+    rows = np.zeros((2, 5, 3))
+    rows[0, :, 0], rows[1, :, 2] = np.linspace(-2, 2, 5), np.linspace(0, 1, 5)
+    steps = np.linspace(-2, 2, 5)
+    figure = plots.column_traversals(rows, ["z0", "z1"], steps, columns)
+    panels = np.array(figure.axes).reshape(2, 3)
+    assert [ax.get_title() for ax in panels[0]] == ["alcohol", "still", "sort"]
+    np.testing.assert_allclose(panels[0, 0].lines[0].get_xydata(), np.stack([steps, 13 + 0.5 * steps], axis=1))
+    np.testing.assert_allclose(panels[1, 2].lines[0].get_ydata(), np.linspace(0, 1, 5))
+    many = plots.column_traversals(np.concatenate([rows] * 5, axis=2), ["z0", "z1"], steps, columns * 5)
+    assert [ax.get_title() for ax in many.axes[:10]] == ["alcohol", "sort"] * 5  # those that move
+    with pytest.raises(InputError, match=r"\[3 latents, T, 3 columns\], not \[2, 5, 3\]"):
+        plots.column_traversals(rows, ["z0", "z1", "z2"], steps, columns)
+    with pytest.raises(InputError, match="takes as many values"):
+        plots.column_traversals(rows, ["z0", "z1"], steps[:3], columns)

@@ -2,6 +2,7 @@
 
 from vaejax.analysis.tables import label, summary, summary_table
 from vaejax.plots.codes import factor_curves, mutual_information_heatmap, mutual_information_heatmaps
+from vaejax.plots.columns import column_traversals
 from vaejax.plots.examples import examples
 from vaejax.plots.images import beside_nearest, image_grid
 from vaejax.plots.style import colours
@@ -11,6 +12,7 @@ from vaejax.plots.traversals import traversal_gif, traversal_strip, traversals_b
 __all__ = [
     "beside_nearest",
     "colours",
+    "column_traversals",
     "curves",
     "examples",
     "factor_curves",

@@ -16,13 +16,21 @@ from vaejax import plots
 from vaejax.analysis.tables import short
 from vaejax.apply import Codes, carried, encode, generate, information, reconstruct, traverse
 from vaejax.apply.encode import middle
-from vaejax.data import Streamed
+from vaejax.data import Streamed, as_frame
 from vaejax.metrics.measure import examples
 from vaejax.storage.run import Run
 
 PICTURES = 10  # images a row
+ROWS = 5  # of a table
 CODES = 4000  # images whose codes are compared with the factors
 RANGE = np.linspace(-2, 2, 9)  # of a traversal, in standard deviations of the prior
+
+
+class Pictures(NamedTuple):
+    """What a page shows of runs: figures by the names of their files, and tables where the examples are rows of one."""
+
+    figures: dict[str, mpl.Figure]
+    tables: dict[str, pd.DataFrame]
 
 
 class Moves(NamedTuple):
@@ -41,11 +49,12 @@ class Moves(NamedTuple):
     names: tuple[str, ...]
 
 
-def pictures(run: Run, by: str, chosen: Mapping[Any, int], pair: Sequence[Any] = ()) -> dict[str, mpl.Figure]:
+def pictures(run: Run, by: str, chosen: Mapping[Any, int], pair: Sequence[Any] = ()) -> Pictures:
     """Of every chosen run reconstructions, samples of the prior, and traversals, as far as the method has them.
 
     Traversals are drawn of codes that are vectors; where factors are known, their rows are in the order of the factors
-    that they carry, and a matrix of mutual information is beside them.
+    that they carry, and a matrix of mutual information is beside them. Examples of a table are shown as rows of it, in
+    its units.
 
     Args:
       chosen: the run of every setting.
@@ -67,17 +76,39 @@ def pictures(run: Run, by: str, chosen: Mapping[Any, int], pair: Sequence[Any] =
         if z.ndim == 2:
             moves[value] = moved(run, params, z[0], encode(run.method, source, params, CODES))
     for value, move in moves.items():
-        drawings[traversal(value)] = plots.examples(move.images, move.labels, [f"{step:g}" for step in RANGE])
+        steps = [f"{step:g}" for step in RANGE]
+        if run.columns:
+            drawings[traversal(value)] = plots.column_traversals(move.images, move.labels, RANGE, run.columns)
+        else:
+            drawings[traversal(value)] = plots.examples(move.images, move.labels, steps)
         if move.shares is not None:
             drawings[matrix(value)] = plots.mutual_information_heatmap(move.shares, move.names, move.labels)
     beside = {plots.label(by, value): moves[value][:2] for value in pair if value in moves}
     if len(beside) > 1 and all(images.ndim == 5 for images, _ in beside.values()):
         drawings["latents"] = plots.traversals_beside(beside)
     labels = [plots.label(by, value) for value in chosen]
+    if run.columns:
+        tables = {"reconstructions": rows(run, ["original", *labels], remade, batch.mask)}
+        return Pictures(drawings, tables | ({"samples": rows(run, labels, dreamt)} if dreamt else {}))
     drawings["reconstructions"] = plots.examples(np.stack(remade), ["original", *labels])
     if dreamt:
         drawings["samples"] = plots.examples(np.stack(dreamt), labels)
-    return drawings
+    return Pictures(drawings, {})
+
+
+def rows(run: Run, labels: Sequence[str], examples: Sequence[Array], mask: Array | None = None) -> pd.DataFrame:
+    """The first examples [N, D] under each label as rows of the table, those of one number below each other.
+
+    Args:
+      mask: which values of the first label's examples there are.
+    """
+    frames = []
+    for place, (name, x) in enumerate(zip(labels, examples, strict=True)):
+        there = np.asarray(mask)[:ROWS] if mask is not None and place == 0 else None
+        frame = as_frame(np.asarray(x)[:ROWS], run.columns, there)
+        frames.append(frame.assign(row=range(1, len(frame) + 1), of=name, place=place))
+    whole = pd.concat(frames).sort_values(["row", "place"], kind="stable").drop(columns="place")
+    return whole[["row", "of", *(column.name for column in run.columns)]]
 
 
 def moved(run: Run, params: Any, z: Array, codes: Codes) -> Moves:

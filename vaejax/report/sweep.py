@@ -16,7 +16,7 @@ from vaejax.errors import InputError, choose
 from vaejax.method import Space
 from vaejax.report import Block, Figure, Section, Table, Tabs, media, write
 from vaejax.report.facts import facts as facts_of
-from vaejax.report.pictures import matrix, median_runs, pictures, traversal
+from vaejax.report.pictures import Pictures, matrix, median_runs, pictures, traversal
 from vaejax.storage.folder import attempt, record, sha256
 from vaejax.storage.run import Run
 
@@ -24,6 +24,7 @@ MEASURES = ("accuracy", "elbo", "reconstruction", "kl", "active_units", "squared
 LEAD = ("accuracy", "mig", "dci_disentanglement", "reconstruction", "kl", "elbo")  # the first three that there are
 CURVES = 9  # losses drawn, at most
 INTERVAL = "Line: mean over seeds; band: its 95 % t-interval, cut where a measure ends; dots: runs."
+LOSSES = "Line: mean over seeds; faint: runs."
 CARRIES = "A row says which factor the latent carries most of, and how much of its entropy; – where it carries none."
 
 
@@ -140,10 +141,12 @@ def write_sweep(
     table, more = tidy(run, by), more or {}
     chosen = median_runs(table, by)
     drawings = measures(table, by, example_of(run)) | trained(run, table, by)
-    drawings |= pictures(run, by, chosen, pair(table, by)) | {name: drawing for name, (drawing, _) in more.items()}
+    shown = pictures(run, by, chosen, pair(table, by))
+    drawings |= shown.figures | {name: drawing for name, (drawing, _) in more.items()}
     if folder is not None:
         attempt(folder, lambda: _save(folder, drawings))
-    found = sections(drawings, table, by, chosen, [Figure(*each) for each in more.values()], example_of(run))
+    blocks = {name: Figure(*each) for name, each in more.items()}
+    found = sections(Pictures(drawings, shown.tables), table, by, chosen, blocks, example_of(run))
     return write(
         page_path,
         title=f"{run.config['model']['method']} on {run.config['source']['name']}",
@@ -151,7 +154,7 @@ def write_sweep(
         answer=answer,
         command=run.config["command"],
         facts={**facts, "Date": datetime.date.today().isoformat()},
-        lead=lead(drawings),
+        lead=lead(drawings, example_of(run)),
         sections=found,
     )
 
@@ -186,11 +189,15 @@ def pair(table: pd.DataFrame, by: str) -> tuple[Any, ...]:
     return () if found is None else (first, found.setting)
 
 
-def lead(drawings: Mapping[str, mpl.Figure]) -> Figure:
+def lead(drawings: Mapping[str, mpl.Figure], example: str) -> Figure:
     """The figure that comes with the answer."""
     if "trade_off" in drawings:
         return Figure(drawings["trade_off"], INTERVAL)
-    return Figure(drawings["reconstructions"], "Examples that were measured on, and what is made of them.")
+    if "reconstructions" in drawings:
+        return Figure(
+            drawings["reconstructions"], f"{example.capitalize()}s that were measured on, and what is made of them."
+        )
+    return Figure(drawings["learning_curves"], LOSSES)
 
 
 def _save(folder: Path, drawings: Mapping[str, mpl.Figure]) -> None:
@@ -201,15 +208,11 @@ def _save(folder: Path, drawings: Mapping[str, mpl.Figure]) -> None:
 
 
 def sections(
-    drawings: Mapping[str, mpl.Figure],
-    table: pd.DataFrame,
-    by: str,
-    chosen: Mapping[Any, int],
-    more: Sequence[Block] = (),
-    example: str = "image",
+    seen: Pictures, table: pd.DataFrame, by: str, chosen: Mapping[Any, int], more: Mapping[str, Block], example: str
 ) -> list[Section]:
     """The page's sections, in the order of the question."""
-    found = [Section("What it looks like", _looks(drawings, table, by, chosen, more), closed=True)]
+    drawings = seen.figures
+    found = [Section("What it looks like", _looks(seen, table, by, chosen, more, example), closed=True)]
     told: list[Block] = [Figure(drawings["metrics"], INTERVAL)] if "metrics" in drawings else []
     if "rate_distortion" in drawings:
         dots = "Small dots: runs; large dots: means. The ELBO is equal along each faint line."
@@ -229,26 +232,30 @@ def sections(
         found.append(
             Section("Where the information is", [Figure(drawings["kl_per_latent"], caption)], says, closed=True)
         )
-    losses = "Line: mean over seeds; faint: runs."
-    found.append(Section("Training", [Figure(drawings["learning_curves"], losses)], closed=True))
+    found.append(Section("Training", [Figure(drawings["learning_curves"], LOSSES)], closed=True))
     return found
 
 
 def _looks(
-    drawings: Mapping[str, mpl.Figure], table: pd.DataFrame, by: str, chosen: Mapping[Any, int], more: Sequence[Block]
+    seen: Pictures, table: pd.DataFrame, by: str, chosen: Mapping[Any, int], more: Mapping[str, Block], example: str
 ) -> list[Block]:
     """Pictures and their captions."""
+    drawings = seen.figures
+
+    def block(name: str, caption: str) -> Block:
+        return Table(seen.tables[name], caption) if name in seen.tables else Figure(drawings[name], caption)
+
     seeds = dict(zip(table["run"], table["seed"], strict=True))
     judged = "ELBO" if "elbo" in set(table["metric"]) else "reconstruction term"
     note = f"Of every setting, the seed whose {judged} is nearest the median."
-    remade = f"Examples that were measured on, and what is made of them. {note}"
+    remade = f"{example.capitalize()}s that were measured on, and what is made of them. {note}"
     if "accuracy" in set(table["metric"]):
         remade += " A classifier's decoders stay as pre-training left them, and need not fit its codes."
-    blocks: list[Block] = [*more]
+    blocks: list[Block] = [*more.values()]
     if "latents" in drawings:
         beside = "One latent moves from -2 to 2 in each row, the others stay; rows in the order of the factors."
         blocks.append(Figure(drawings["latents"], f"{beside} {CARRIES} {note}"))
-    blocks.append(Figure(drawings["reconstructions"], remade))
+    blocks.append(block("reconstructions", remade))
     tabs: dict[str, Block | Sequence[Block]] = {}
     for value, number in chosen.items():
         if traversal(value) not in drawings:
@@ -262,13 +269,11 @@ def _looks(
             shown.append(Figure(drawings[matrix(value)], shares))
         tabs[plots.label(by, value)] = shown
     blocks += [Tabs(tabs)] if tabs else []
-    if "samples" in drawings:
-        uniform = "Expected examples of codes from the method's own prior."
-        if more and any(name.startswith("code_prior") for name in drawings):
-            uniform = (
-                "Codes drawn uniformly and independently: no prior has been trained for these, unlike those above."
-            )
-        blocks.append(Figure(drawings["samples"], f"{uniform} {note}"))
+    if "samples" in drawings or "samples" in seen.tables:
+        prior = f"Expected {example}s of codes from the method's own prior."
+        if any(name.startswith("code_prior") for name in more):
+            prior = "Codes drawn uniformly and one by one: these have no trained prior, as those above have."
+        blocks.append(block("samples", f"{prior} {note}"))
     return blocks
 
 
