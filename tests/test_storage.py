@@ -558,6 +558,6 @@ def test_another_method_than_ones_own_that_was_trained_is_refused(tmp_path):
     train(tmp_path, own(METHOD))
     again = load_run(tmp_path, own(build(shape=SHAPE, **MODEL)))
     assert again.table["status"].tolist() == ["finished"] * 4
-    for other in ({"likelihood": "laplace"}, {"network": "mlp_relu", "width": (16, 16)}, {"method": "iwae"}):
+    for other in ({"likelihood": "gaussian"}, {"network": "mlp_relu", "width": (16, 16)}, {"method": "iwae"}):
         with pytest.raises(InputError, match="was trained with another method"):
             load_run(tmp_path, own(build(shape=SHAPE, **{**MODEL, **other})))
