@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import shutil
+import signal
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import disentanglement_study, groups, pictures, planning, script
+from experiments import disentanglement_study, groups, pictures, planning, script, stopping
 from vaejax import InputError, load_run
 from vaejax.storage.folder import write_text
 
@@ -82,6 +83,43 @@ def test_a_stopped_study_trains_and_measures_only_what_is_missing(study, monkeyp
     launch(monkeypatch, *RUN, "--out", study.parent, "--name", "second")
     assert "continuing the unfinished study" in capsys.readouterr().out and len(evaluated) == 1
     assert (copy / "results.csv").read_text() == (study / "results.csv").read_text()
+
+
+STOPS = {  # where the signal comes: what is called there, the signal, the code of the process
+    "while a group trains": ("Projection.__call__", signal.SIGTERM, 143),
+    "between two groups": ("claim", signal.SIGINT, 130),
+    "while a group is measured": ("evaluate", signal.SIGTERM, 143),
+}
+
+
+@pytest.mark.parametrize("where", STOPS)
+def test_a_study_that_is_told_to_stop_goes_on_to_the_same_results(where, study, monkeypatch, capsys):
+    name, number, code = STOPS[where]
+    copy = study.with_name(where)
+    shutil.copytree(study, copy)
+    config = json.loads((copy / "config.json").read_text())
+    write_text(copy / "config.json", json.dumps({**config, "name": where}))
+    (copy / "report.html").unlink()
+    shutil.rmtree(copy / "groups" / "sprites-autoencoder")
+    command = [*RUN, "--out", study.parent, "--name", where]
+    before = {each: signal.getsignal(each) for each in stopping.SIGNALS}
+
+    def stop(*args, **kwargs):
+        signal.raise_signal(number)
+
+    try:
+        with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
+            patched.setattr(f"experiments.groups.{name}", stop)
+            launch(patched, *command)
+    finally:
+        stopping.restore(before)
+    assert stopped.value.code == code
+    assert capsys.readouterr().err.strip().endswith("stopped; the same command continues from the last checkpoint")
+    launch(monkeypatch, *command)
+    assert "continuing the unfinished study" in capsys.readouterr().out
+    for table in ("runs.csv", "results.csv"):
+        assert (copy / table).read_text() == (study / table).read_text()
+    shutil.rmtree(copy)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ FLOORS = [  # from the top; rooms of one floor don't know each other
     ("vaejax.methods",),
     ("vaejax.networks", "vaejax.objectives"),
     ("vaejax.data", "vaejax.distributions", "vaejax.analysis"),
-    ("vaejax.method", "vaejax.hyper", "vaejax.target"),
+    ("vaejax.method", "vaejax.hyper", "vaejax.target", "vaejax.compiled"),
     ("vaejax.errors",),
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

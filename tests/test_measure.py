@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vaejax import Batch, InputError, apply, build, fit, grid, measure, metrics
-from vaejax.data import load
+from vaejax.data import example, load
 from vaejax.metrics.measure import examples
 
 SPRITES = load("sprites", size=8)
@@ -109,3 +109,24 @@ def test_examples_are_all_or_different_ones():
 def test_no_image_is_no_measure(trained):
     with pytest.raises(InputError, match="images has to be at least 1, not 0"):
         measure(trained.method, SPRITES, trained.params, images=0)
+
+
+def test_programs_of_many_architectures_are_not_kept():
+    """And those of the last are: nothing compiles twice."""
+    import gc
+
+    from vaejax.compiled import KEPT
+    from vaejax.metrics.measure import _measure
+
+    inner = _measure.__wrapped__  # beneath the precision
+    for width in range(1, KEPT + 4):
+        method = build("autoencoder", SPRITES.shape, "mlp", latents=1, width=width)
+        params = jax.tree.map(
+            lambda leaf: np.zeros((1, *leaf.shape), leaf.dtype),
+            jax.eval_shape(method.init, jax.random.key(0), example(SPRITES)),
+        )
+        measure(method, SPRITES, params, images=10)
+    gc.collect()
+    assert inner.cache_info().currsize == KEPT == inner._cache_size()
+    measure(method, SPRITES, params, images=10)
+    assert inner.cache_info().hits >= 1 and inner._cache_size() == KEPT

@@ -487,4 +487,77 @@ def test_a_link_to_nowhere_is_called_one(tmp_path):
     for call in (lambda: train(tmp_path / "link"), lambda: load_run(tmp_path / "link")):
         with pytest.raises(InputError, match=r"link is a link to what isn't there \(.*gone\); remove it") as refused:
             call()
-        assert str(refused.value).count("link") == 2
+        assert str(refused.value).count(str(tmp_path)) == 2
+
+
+# --- a folder that says something else than was written ---------------------------------------------------------------
+
+TOLD = {  # of config.json: a value of another kind, and what the line says of it
+    "shape": [(8, "'shape' has to be one or three whole numbers"), ([8, 0, 1], "'shape'"), (None, "'shape'")],
+    "model": [(None, "'model' has to be an object"), ("vae", "'model'"), ([], "'model'"), ({}, "'model'")],
+    "source": [(8, "'source' has to be an object"), ({"name": 3}, "'source'"), (None, "'source'")],
+    "space": [(3, "'space' has to be an object"), ({"kind": "odd"}, "'space'")],
+    "steps": [("x", "'steps' has to be a whole number"), (True, "'steps'"), (1.5, "'steps'"), (0, "'steps'")],
+    "batch_size": [(None, "'batch_size' has to be a whole number")],
+    "command": [(3, "'command' has to be a text")],
+}
+
+
+@pytest.mark.parametrize(("name", "value", "line"), [(name, *row) for name, rows in TOLD.items() for row in rows])
+def test_a_config_of_another_kind_names_its_key_and_its_file(name, value, line, finished, tmp_path):
+    path = copied(finished, tmp_path)
+    (path / ".vaejax.json").unlink()
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, name: value}))
+    with pytest.raises(InputError, match=rf"config.json: {line}.*put the file back") as refused:
+        load_run(path)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
+
+
+EDITED = {  # of a folder without its marker: a file, what is replaced in it by what, and the line
+    "a hyperparameter": ("runs.csv", ",4.0,", ",5.0,", "doesn't fit the checkpoints"),
+    "a seed": ("runs.csv", ",1,0,finished", ",7,0,finished", "doesn't fit the checkpoints"),
+    "a loss of text": ("history.csv", "\n0,", "\n0,x", "is no number"),
+    "another run": ("history.csv", "\n0,", "\n99,", "other runs than runs.csv"),
+    "the numbers of runs": ("runs.csv", "\n0,", "\n5,", "doesn't list the runs 0 to 3"),
+}
+
+
+@pytest.mark.parametrize("what", EDITED)
+def test_a_folder_without_its_marker_is_checked_by_its_checkpoints(what, finished, tmp_path, caplog):
+    path = copied(finished, tmp_path)
+    (path / ".vaejax.json").unlink()
+    load_run(path)
+    assert "has lost its .vaejax.json" in caplog.text
+    name, old, new, line = EDITED[what]
+    text = (path / name).read_text()
+    assert old in text
+    (path / name).write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=line):
+        load_run(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [("0,elbo,x", "'value' has something"), ("9,elbo,1", "other runs"), ("0,elbo,1\n0,elbo,2", "twice")],
+)
+def test_results_are_one_number_for_every_run_and_metric(rows, line, finished, tmp_path):
+    path = copied(finished, tmp_path)
+    (path / ".vaejax.json").unlink()
+    (path / "results.csv").write_text(f"run,metric,value\n{rows}\n")
+    with pytest.raises(InputError, match=line):
+        load_run(path)
+
+
+def test_another_method_than_ones_own_that_was_trained_is_refused(tmp_path):
+    """Equal shapes of parameters don't make it the same."""
+
+    def own(method):
+        return method._replace(loss=lambda *arguments: method.loss(*arguments))
+
+    train(tmp_path, own(METHOD))
+    again = load_run(tmp_path, own(build(shape=SHAPE, **MODEL)))
+    assert again.table["status"].tolist() == ["finished"] * 4
+    for other in ({"likelihood": "gaussian"}, {"network": "mlp_relu", "width": (16, 16)}, {"method": "iwae"}):
+        with pytest.raises(InputError, match="was trained with another method"):
+            load_run(tmp_path, own(build(shape=SHAPE, **{**MODEL, **other})))

@@ -1,6 +1,5 @@
 """What a trained run makes of many images: their codes, beside the true factors where these are known."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vaejax.compiled import compiled
 from vaejax.data.dsprites import NAMES as DSPRITES
 from vaejax.data.source import Factors, Source, Streamed, examples
 from vaejax.errors import InputError, check_sizes
@@ -64,7 +64,7 @@ def encode(method: Method, source: Source | Streamed, params: Params, images: in
 
 
 @jax.default_matmul_precision("float32")
-@partial(jax.jit, static_argnames=("method", "at"))
+@compiled("method", "at")
 def _encode(method, at, params, data, batches) -> dict[str, Array]:
     def of_batch(index: Int[Array, " B"]) -> dict[str, Array]:
         batch = at(data, index)

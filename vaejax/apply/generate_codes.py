@@ -1,11 +1,10 @@
 """Images from an autoregressive prior over codes."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from vaejax.compiled import compiled
 from vaejax.errors import InputError
 from vaejax.method import Batch, Method, Params
 from vaejax.methods.code_prior import Autoregressive, sample_codes
@@ -41,7 +40,7 @@ def generate_codes(
     return _generate_codes(method, params, prior, prior_params, key, batch, temperature)
 
 
-@partial(jax.jit, static_argnames=("method", "prior"))
+@compiled("method", "prior")
 def _generate_codes(method, params, prior, prior_params, key, batch, temperature) -> Float[Array, " B *event"]:
     if method.codebook is None:
         raise InputError("only a quantising autoencoder has codes to generate; use vq_vae or fsq_vae")

@@ -1,13 +1,12 @@
 """A source of the codes that a trained quantising autoencoder gives to the images of another source."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.errors import FlaxError
 from jaxtyping import Array, Int
 
+from vaejax.compiled import compiled
 from vaejax.data.arrays import at, sample
 from vaejax.data.paths import one_line
 from vaejax.data.source import Arrays, Data, Factors, Source, Streamed, called, example, examples
@@ -53,7 +52,7 @@ def code_grids(method: Method, params: Params, source: Source | Streamed, images
     return Arrays(f"codes of {source.name}", Space(grids.shape[1:], "category"), count, data, at, sample)
 
 
-@partial(jax.jit, static_argnames=("method", "at"))
+@compiled("method", "at")
 def _encoded(
     method: Method, at, params: Params, data: Data, index: Int[Array, "rows BATCH"]
 ) -> tuple[Int[Array, "rows BATCH *grid"], Int[Array, "rows BATCH"] | None]:

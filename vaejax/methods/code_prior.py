@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
+from vaejax.compiled import compiled
 from vaejax.distributions.basic import Delta
 from vaejax.errors import InputError
 from vaejax.hyper import NotNegative
@@ -165,7 +166,7 @@ def code_prior(codes: int, grid: tuple[int, int], width: int = 128, depth: int =
     return Method(Hyper(), init, loss, encode, decode, optimizer, prior, generate=generate)
 
 
-@partial(jax.jit, static_argnames=("method", "shape"))
+@compiled("method", "shape")
 def sample_codes(
     method: Method,
     params: Params,

@@ -1,6 +1,5 @@
 """Codes of the runs of a sweep: posterior means of images, as metrics take them, or samples."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
+from vaejax.compiled import compiled
 from vaejax.data.source import Source, Streamed, example
 from vaejax.distributions.conditions import unconditioned
 from vaejax.errors import check_sizes
@@ -60,7 +60,7 @@ def codes(
 
 
 @jax.default_matmul_precision("float32")
-@partial(jax.jit, static_argnames=("method", "at", "mesh"))
+@compiled("method", "at", "mesh")
 def _encode(method, at, mesh, params, shared) -> Float[Array, "R rows batch D"]:
     def one(params: Params, shared: Any) -> Float[Array, "rows batch D"]:
         data, batches, key = shared

@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from vaejax.compiled import compiled
 from vaejax.data.source import Source, Streamed, example, examples
 from vaejax.errors import InputError, check_sizes, shortened
 from vaejax.method import Batch, Method, Params
@@ -190,7 +190,7 @@ def elements(batch: Batch) -> Float[Array, " B"]:
 
 
 @jax.default_matmul_precision("float32")
-@partial(jax.jit, static_argnames=("estimator", "method", "at", "mesh"))
+@compiled("estimator", "method", "at", "mesh")
 def _estimate(estimator, method, at, mesh, tasks, shared) -> dict[str, Float[Array, "tasks rows B"]]:
     def one(task: Any, shared: Any) -> dict[str, Float[Array, "rows B"]]:
         (params, numbers, index), (data, key) = task, shared

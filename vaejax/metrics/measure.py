@@ -4,7 +4,6 @@ Everything is per example, in nats, over the examples of the source that is give
 with the same images and the same noise for every run.
 """
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from vaejax.compiled import compiled
 from vaejax.data.source import Factors, Source, Streamed, example, examples, stored_labels
 from vaejax.distributions.conditions import check_classes, unconditioned
 from vaejax.distributions.declared import has_density
@@ -84,7 +84,7 @@ def measure(
 
 
 @jax.default_matmul_precision("float32")
-@partial(jax.jit, static_argnames=("method", "at", "count", "size", "mesh"))
+@compiled("method", "at", "count", "size", "mesh")
 def _measure(method, at, count, size, mesh, params, shared) -> dict[str, Float[Array, "R ..."]]:
     def one(params: Params, shared: Any) -> dict[str, Float[Array, "..."]]:
         data, batches = shared

@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 from jaxtyping import Array, Float, Int, Key
 
+from vaejax.compiled import compiled
 from vaejax.data.source import Factors, draw, example, factors_of
 from vaejax.errors import InputError, check_memory, check_sizes, choose, shortened
 from vaejax.method import Method, Params
@@ -304,7 +305,7 @@ class _Traced(NamedTuple):
     needs: tuple[str, ...]
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@compiled("metric", "sizes", "mesh", kept=32)  # more than there are metrics
 def _jitted(
     metric: _Traced, sizes: tuple[int, ...], mesh: Mesh, per_run: Any, shared: Any
 ) -> dict[str, Float[Array, " R"]]:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ from vaejax import plots
 from vaejax.analysis.tables import short
 from vaejax.apply import Codes, carried, encode, generate, information, reconstruct, traverse
 from vaejax.apply.encode import middle
+from vaejax.compiled import compiled
 from vaejax.data import Streamed, as_frame
 from vaejax.metrics.measure import examples
 from vaejax.storage.run import Run
@@ -162,11 +162,9 @@ def _slug(value: Any) -> str:
     return re.sub(r"[^\w.]+", "_", short(value)).strip("_")
 
 
-_reconstruct = jax.jit(reconstruct, static_argnames="method")
-_generate = jax.jit(generate, static_argnames="method")
-_traverse = jax.jit(traverse, static_argnames="method")
+_reconstruct, _generate, _traverse = map(compiled("method"), (reconstruct, generate, traverse))
 
 
-@partial(jax.jit, static_argnames="method")
+@compiled("method")
 def _encode(method, params, batch) -> jax.Array:
     return method.encode(params, batch).mean

@@ -220,7 +220,7 @@ def _history(file: Path, runs: int) -> "pd.DataFrame":
       InputError: something in it is no number.
     """
     table = read_table(file, ("run", "step"))
-    _check_columns(file, table, runs, tuple(name for name in table if name != "run"))
+    _check_columns(file, table, runs, tuple(str(name) for name in table if name != "run"))
     return table
 
 

@@ -4,7 +4,7 @@ A key made by `share` works in `jax.random` like the key that it was made of. Of
 that were split from it, a device gets the rows of its own images, so that a split batch sees the noise of a whole one.
 """
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -24,7 +24,7 @@ def share(key: Key[Array, ""], parts: int, rows: int, part: Int[Array, ""]) -> K
     return jax.random.wrap_key_data(of_part, impl=_generator(str(jax.random.key_impl(key)), words.size, parts, rows))
 
 
-@cache  # one object for equal arguments, since keys of different generators don't mix
+@lru_cache(maxsize=64)  # one object for equal arguments, since keys of different generators don't mix
 def _generator(base: str, words: int, parts: int, rows: int) -> Any:
     """The generator `base`, with the part's number after the words of a key."""
 
