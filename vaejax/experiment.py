@@ -23,7 +23,7 @@ from vaejax.hyper import listed
 from vaejax.method import Batch, Method, as_space
 from vaejax.methods import build
 from vaejax.metrics.measure import measure
-from vaejax.metrics.suite import LAPTOP, Sizes, check_names, check_suite_sizes, evaluate
+from vaejax.metrics.suite import GLANCE, USUAL, Sizes, check_names, check_suite_sizes, evaluate
 from vaejax.storage.folder import claimed, finished, held, is_finished, write_table
 from vaejax.storage.run import Run, about_columns, about_own, about_space, described, load_run
 from vaejax.training.beforehand import check_training
@@ -74,7 +74,7 @@ class Experiment(NamedTuple):
     test: Source | Streamed | None = None
     images: int = 10_000
     metrics: tuple[Any, ...] | list[Any] | None = None
-    sizes: Sizes = LAPTOP
+    sizes: Sizes = GLANCE
     chunk: int | None = None
     save_every: float = 60.0
     common_random_numbers: bool = True
@@ -112,7 +112,6 @@ class Event(NamedTuple):
     runs: int
 
 
-SEPARATION = ("dci", "factor_vae_score")  # beside MIG, which `measure` gives
 OF_SOURCE = ("data_dir", "size", "window")  # fields that go with a name
 OF_METHOD = ("network", "latents", "width", "likelihood", "options")
 
@@ -213,7 +212,7 @@ def prepared(experiment: Experiment) -> Prepared:
     config |= {name: getattr(experiment, name) for name in unusual if getattr(experiment, name) != unusual[name]}
     metrics = experiment.metrics
     if metrics is None:
-        metrics = SEPARATION if whole and has_vectors(method, example(test)) else ()
+        metrics = USUAL if whole and has_vectors(method, example(test)) else ()
     config |= {"metrics": list(map(str, metrics)), "sizes": experiment.sizes} if metrics else {}
     with one_line("notes have to be what JSON can hold"):
         config = json.loads(json.dumps({**config, **(experiment.notes or {})}, default=_plain))
@@ -273,7 +272,7 @@ def _plainly(experiment: Experiment) -> Experiment:
     if not isinstance(experiment, Experiment):
         raise InputError(f"run takes a vaejax.Experiment(source, method, ...), not {shortened(experiment)}")
     fields = {name: plain(value) for name, value in experiment._asdict().items()}
-    if isinstance(experiment.sizes, Sizes) and experiment.sizes is not LAPTOP:
+    if isinstance(experiment.sizes, Sizes) and experiment.sizes is not GLANCE:
         fields["sizes"] = Sizes(*map(plain, experiment.sizes))
     if isinstance(experiment.data_dir, os.PathLike):
         fields["data_dir"] = os.fspath(experiment.data_dir)

@@ -7,10 +7,10 @@ from vaejax.metrics.log_likelihood import log_likelihood_of_runs
 from vaejax.metrics.record import Metric, Value
 from vaejax.metrics.records import *  # noqa: F403 (every metric)
 from vaejax.metrics.records import METRICS, RECORDS
-from vaejax.metrics.suite import LAPTOP, STUDY, Sizes, evaluate, scores
+from vaejax.metrics.suite import GLANCE, STUDY, Sizes, evaluate, scores
 from vaejax.metrics.two_sample import Neighbours, nearest_neighbours
 
 __all__ = [
-    *METRICS, "LAPTOP", "METRICS", "RECORDS", "STUDY", "Metric", "Neighbours", "Sizes", "Value", "codes", "evaluate",
+    *METRICS, "GLANCE", "METRICS", "RECORDS", "STUDY", "Metric", "Neighbours", "Sizes", "Value", "codes", "evaluate",
     "log_likelihood_of_runs", "nearest_neighbours", "scores", "subgrid", "table",
 ]  # fmt: skip

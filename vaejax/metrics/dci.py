@@ -110,5 +110,5 @@ DCI = Metric(
         Value("informativeness", "DCI informativeness", "higher", (0, 1)),
         Value("informativeness_train", "DCI informativeness of the training set", "higher", (0, 1)),
     ),
-    arrays=dci,
+    arrays=dci, usual=True,
 )  # fmt: skip

@@ -163,5 +163,5 @@ FACTOR_VAE_SCORE = Metric(
         Value("train_accuracy", "FactorVAE score of the training set", "higher", (0, 1)),
         Value("active", "Codes that vary", None, (0, math.inf)),
     ),
-    arrays=factor_vae_score,
+    arrays=factor_vae_score, usual=True,
 )  # fmt: skip

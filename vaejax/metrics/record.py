@@ -80,6 +80,7 @@ class Metric(NamedTuple):
       more: the other values.
       check: `(factors_test: Int[M, K])` raises InputError where they can't be used, before anything is computed.
       arrays: the same metric as a function of NumPy arrays, `vaejax.metrics.NAME`.
+      usual: whether an experiment measures it where nothing is said of metrics.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Metric(NamedTuple):
     more: tuple[Value, ...] = ()
     check: Callable[[Any], None] | None = None
     arrays: Callable[..., dict[str, float]] | None = None
+    usual: bool = False
 
     @property
     def values(self) -> dict[str, Value]:

@@ -68,10 +68,11 @@ class Sizes(NamedTuple):
 
 
 STUDY = Sizes()  # the 737,280 images of dSprites are all encoded: half a minute a model on two cores
-LAPTOP = Sizes(grid=50_000)
+GLANCE = Sizes(train=5000, test=2500, variance=5000, grid=10_000)  # for a first look: a second or two a model
 
 
 NAMES = tuple(SUITE)
+USUAL = tuple(name for name, record in SUITE.items() if record.usual)
 INTERVENTIONAL = tuple(name for name, record in SUITE.items() if record.intervenes)
 
 
