@@ -88,6 +88,17 @@ def check_sweep(name: str, values: Sequence[float], seeds: int, save_every: floa
     check_seconds(save_every)
 
 
+def seeds_from(first: int, count: int) -> list[int]:
+    """So many seeds, from the first on.
+
+    Raises:
+      InputError: one of them is negative or larger than a seed can be.
+    """
+    if not 0 <= first <= LARGEST - count:
+        raise InputError(f"--first-seed has to be from 0 to {LARGEST - count:,} with {count} seeds, not {first}")
+    return list(range(first, first + count))
+
+
 def check_distinct(what: str, values: Sequence[float], where: str = "") -> None:
     """Every value once, as float32, in which models compute.
 
