@@ -61,6 +61,14 @@ def stepped(what):
     return lambda: fit(METHOD._replace(loss=loss), SOURCE, RUNS, steps=1, batch_size=4, chunk=2)
 
 
+def huge(name, **options):
+    def call():
+        method = build(name, (8, 8, 1), "mlp", **options)
+        fit(method, SOURCE, grid(method.hyper, 1), steps=1, batch_size=4)
+
+    return call
+
+
 SELECTED = "runs are selected by numbers from 0 to 1, a slice, or a mask of 2, not"
 NO_MESH, NO_AXIS = "a mesh has to be what jax.make_mesh gives", "the mesh of a sweep needs an axis 'runs'"
 NO_MEMORY, WHOLE = "memory has to be a number of bytes above 0", "has to be a whole number, not"
@@ -134,6 +142,15 @@ BAD = [
     ("grid: a masked number of seeds", lambda: grid(METHOD.hyper, MASKED[1]), "seeds has to be a whole number"),
     ("build: masked widths", lambda: build("vae", (8, 8, 1), "mlp_relu", width=MASKED), "whole number, not masked"),
     ("grid: randomness 1", lambda: grid(METHOD.hyper, 1, common_random_numbers=1), "has to be True or False, not 1"),
+    ("fit: a huge batch", fitted(batch_size=2**31 - 1), "2147483647 images of 8 x 8 x 1 take 549.8 GB"),
+    ("fit: a huge chunk", fitted(chunk=2**31 - 1), "2147483647 runs of 1,372 parameters take"),
+    ("fit: too many steps", fitted(steps=2**40), "steps has to be at most 2,147,483,647"),
+    ("fit: a wide network", huge("vae", width=10**7), "300,001,630,000,084 parameters take"),
+    ("fit: many latents", huge("vae", width=8, latents=10**9), "GB, and this machine has"),
+    ("fit: many codes", huge("vq_vae", width=8, codes=10**9), "parameters take"),
+    ("fit: many classes", huge("conditional_vae", width=8, classes=10**9), "parameters take"),
+    ("fit: many samples", huge("iwae", width=8, samples=10**9), "batches of 4 images of 8 x 8 x 1 take 1,024.0 GB"),
+    ("fit: a deep network", huge("factor_vae", discriminator_depth=10**6), "1 to 1,000 layers, not 1,000,000"),
     ("fit: a callback that can't be vmapped", stepped("pure"), "give vmap_method='sequential' and ordered=False"),
     ("fit: ordered printing on several devices", stepped("ordered"), "give vmap_method='sequential' and ordered=False"),
     ("measure: mesh text", measured(mesh="runs"), NO_MESH),
