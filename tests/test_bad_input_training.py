@@ -197,13 +197,13 @@ def test_arrays_without_axes_and_truth_values_of_numpy_are_taken_for_pythons():
 @pytest.mark.parametrize("what", ["print", "pure", "io"])
 def test_a_loss_may_print_and_call_python(what, capfd, tmp_path):
     """In either place of a run, also vmapped; what it prints is no part of the sweep, what it calls is."""
-    seen = []
+    seen, text = [], ["loss {}"]
 
     def loss(params, hyper, batch, key, step):
         value, metrics = METHOD.loss(params, hyper, batch, key, step)
         number, now = jax.ShapeDtypeStruct((), np.float32), jax.lax.stop_gradient(value)
         if what == "print":
-            jax.debug.print("loss {}", now)
+            jax.debug.print(text[-1], now)
         elif what == "pure":
             double = jax.pure_callback(lambda x: np.float32(2 * x), number, now, vmap_method="sequential")
             metrics |= {"double": double}
@@ -222,4 +222,6 @@ def test_a_loss_may_print_and_call_python(what, capfd, tmp_path):
     assert what != "print" or capfd.readouterr().out.count("loss ") == calls
     assert what != "io" or len(seen) == calls
     if what == "print":
-        fit(METHOD, SOURCE, RUNS, steps=2, batch_size=4, workdir=tmp_path / "1")
+        text.append("another {}")
+        again = METHOD._replace(loss=lambda *arguments: loss(*arguments))
+        fit(again, SOURCE, RUNS, steps=2, batch_size=4, workdir=tmp_path / "1")
