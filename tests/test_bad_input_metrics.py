@@ -308,6 +308,21 @@ ROWS = [
         (f"{call.__name__} of one run's parameters", partial(call, params=ONE), "give result.params, not")
         for call in (drawn, evaluate, likelihoods)
     ),
+    *(
+        (
+            f"{call.__name__}(on_progress={given!r})",
+            partial(call, on_progress=given),
+            "on_progress has to be a function",
+        )
+        for call in (likelihood, evaluate)
+        for given in (3, "bar", True)
+    ),
+    ("measure of huge chunks", lambda: measure(METHOD, DIGITS, ALL, chunk=2**31 - 1), "give a smaller chunk"),
+    ("factor_vae_score of huge batches", lambda: interventional("factor_vae_score", batch=2**31 - 1), "smaller sizes"),
+    ("beta_vae_score of many points", lambda: interventional("beta_vae_score", train=2**31 - 1), "give smaller sizes"),
+    ("log_likelihood of huge chunks", lambda: likelihood(samples=2**31 - 1, chunk=2**31 - 1), "give a smaller chunk"),
+    ("evaluate of huge sizes", lambda: evaluate(sizes=Sizes(2**31 - 1)), "give smaller sizes"),
+    ("prior_values of huge steps", lambda: apply.prior_values(2**31 - 1), "2,147,483,647 steps take"),
     ("measure of one run's parameters", lambda: measure(METHOD, DIGITS, ONE), "give result.params, not"),
     *(
         (

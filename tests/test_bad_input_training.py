@@ -61,6 +61,14 @@ def stepped(what):
     return lambda: fit(METHOD._replace(loss=loss), SOURCE, RUNS, steps=1, batch_size=4, chunk=2)
 
 
+def huge(name, **options):
+    def call():
+        method = build(name, (8, 8, 1), "mlp", **options)
+        fit(method, SOURCE, grid(method.hyper, 1), steps=1, batch_size=4)
+
+    return call
+
+
 SELECTED = "runs are selected by numbers from 0 to 1, a slice, or a mask of 2, not"
 NO_MESH, NO_AXIS = "a mesh has to be what jax.make_mesh gives", "the mesh of a sweep needs an axis 'runs'"
 NO_MEMORY, WHOLE = "memory has to be a number of bytes above 0", "has to be a whole number, not"
@@ -134,6 +142,15 @@ BAD = [
     ("grid: a masked number of seeds", lambda: grid(METHOD.hyper, MASKED[1]), "seeds has to be a whole number"),
     ("build: masked widths", lambda: build("vae", (8, 8, 1), "mlp_relu", width=MASKED), "whole number, not masked"),
     ("grid: randomness 1", lambda: grid(METHOD.hyper, 1, common_random_numbers=1), "has to be True or False, not 1"),
+    ("fit: a huge batch", fitted(batch_size=2**31 - 1), "2147483647 images of 8 x 8 x 1 take 549.8 GB"),
+    ("fit: a huge chunk", fitted(chunk=2**31 - 1), "2147483647 runs of 1,372 parameters take"),
+    ("fit: too many steps", fitted(steps=2**40), "steps has to be at most 2,147,483,647"),
+    ("fit: a wide network", huge("vae", width=10**7), "300,001,630,000,084 parameters take"),
+    ("fit: many latents", huge("vae", width=8, latents=10**9), "GB, and this machine has"),
+    ("fit: many codes", huge("vq_vae", width=8, codes=10**9), "parameters take"),
+    ("fit: many classes", huge("conditional_vae", width=8, classes=10**9), "parameters take"),
+    ("fit: many samples", huge("iwae", width=8, samples=10**9), "batches of 4 images of 8 x 8 x 1 take 1,024.0 GB"),
+    ("fit: a deep network", huge("factor_vae", discriminator_depth=10**6), "1 to 1,000 layers, not 1,000,000"),
     ("fit: a callback that can't be vmapped", stepped("pure"), "give vmap_method='sequential' and ordered=False"),
     ("fit: ordered printing on several devices", stepped("ordered"), "give vmap_method='sequential' and ordered=False"),
     ("measure: mesh text", measured(mesh="runs"), NO_MESH),
@@ -180,13 +197,13 @@ def test_arrays_without_axes_and_truth_values_of_numpy_are_taken_for_pythons():
 @pytest.mark.parametrize("what", ["print", "pure", "io"])
 def test_a_loss_may_print_and_call_python(what, capfd, tmp_path):
     """In either place of a run, also vmapped; what it prints is no part of the sweep, what it calls is."""
-    seen = []
+    seen, text = [], ["loss {}"]
 
     def loss(params, hyper, batch, key, step):
         value, metrics = METHOD.loss(params, hyper, batch, key, step)
         number, now = jax.ShapeDtypeStruct((), np.float32), jax.lax.stop_gradient(value)
         if what == "print":
-            jax.debug.print("loss {}", now)
+            jax.debug.print(text[-1], now)
         elif what == "pure":
             double = jax.pure_callback(lambda x: np.float32(2 * x), number, now, vmap_method="sequential")
             metrics |= {"double": double}
@@ -205,4 +222,6 @@ def test_a_loss_may_print_and_call_python(what, capfd, tmp_path):
     assert what != "print" or capfd.readouterr().out.count("loss ") == calls
     assert what != "io" or len(seen) == calls
     if what == "print":
-        fit(METHOD, SOURCE, RUNS, steps=2, batch_size=4, workdir=tmp_path / "1")
+        text.append("another {}")
+        again = METHOD._replace(loss=lambda *arguments: loss(*arguments))
+        fit(again, SOURCE, RUNS, steps=2, batch_size=4, workdir=tmp_path / "1")

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from vaejax.data.source import draw, factors_of
-from vaejax.errors import InputError, shortened
+from vaejax.errors import InputError, check_memory, shortened
 from vaejax.metrics.checks import as_numbers, check_counts, check_finite
 from vaejax.target import target
 
@@ -174,7 +174,12 @@ def gather(
 
     Args:
       each: images of a point.
+
+    Raises:
+      InputError: they need more than the memory of this machine.
     """
+    needed = max(16.0 * points, 8.0 * each * len(static["sizes"]))  # what is joined; factor values, drawn and held
+    check_memory(f"{points:,} points of {each:,} images", needed, "give smaller sizes")
     chunk = min(points, max(1, IMAGES // each))
     call = partial(_compiled if isinstance(represent, jax.tree_util.Partial) else _called, of_chunk)
     parts = [

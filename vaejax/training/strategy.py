@@ -20,7 +20,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vaejax.data.source import Sample
-from vaejax.errors import InputError, check_sizes, choose, shortened
+from vaejax.errors import InputError, check_memory, check_sizes, choose, shortened
 from vaejax.method import Batch, Hyper, MeanOverExamples, Method, Params
 from vaejax.target import BACKENDS, target, traced_for
 from vaejax.training.noise import share
@@ -343,7 +343,14 @@ def split_gradient(mesh: Mesh) -> Gradient:
 
 
 def in_groups(function: Callable[[Any], Tree], per_run: Any, layout: Strategy) -> Tree:
-    """What a function of a group (made with `over_runs`) gives for all runs, one group after another; on the host."""
+    """What a function of a group (made with `over_runs`) gives for all runs, one group after another; on the host.
+
+    Raises:
+      InputError: a group needs more than the memory of this machine.
+    """
+    leaves = jax.tree.leaves(per_run)
+    held = sum(leaf.size * getattr(leaf.dtype, "itemsize", 8) for leaf in leaves) / len(leaves[0])
+    check_memory(f"{layout.group:,} runs at once", held * layout.group, "give a smaller chunk")
     found = []
     for start in range(0, layout.runs, layout.group):
         group = jax.tree.map(lambda leaf, start=start: leaf[start : start + layout.group], per_run)
