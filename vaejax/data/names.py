@@ -55,7 +55,7 @@ def split_name(name: str) -> tuple[str, dict[str, str], list[str]]:
                 raise InputError(f"+{shown(part)} can't be read; write it once, as {takes[kind]}")
             options[kind] = text
     changes = [part for part in parts if part.partition(":")[0] not in takes]
-    for part in changes:
+    for part in changes if takes else ():  # others are told by `changed`
         choose({**HOW, **takes}, part.partition(":")[0], "change of a source")
     return first, options, changes
 
