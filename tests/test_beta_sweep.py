@@ -13,6 +13,7 @@ import pytest
 
 from experiments import beta_sweep, script
 from vaejax import InputError, load_run
+from vaejax.analysis.answers import trade_off
 from vaejax.report.pictures import median_runs
 from vaejax.report.sweep import tidy, write_sweep
 
@@ -135,7 +136,7 @@ NAN = float("nan")
     ids=["all", "one beta", "all lost", "the one lost", "one beta left", "some lost"],
 )
 def test_the_answer_says_what_diverged(values, says):
-    text = beta_sweep.answer(outcome(values))
+    text = trade_off(outcome(values), "beta")
     assert all(part in text for part in says) and "nan" not in text
     assert ("alone shows no effect" in text) == (len(says) == 1)
 
