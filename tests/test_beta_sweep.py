@@ -153,7 +153,7 @@ def test_a_sweep_that_diverged_has_a_page_that_says_so(swept, tmp_path, left):
     run = load_run(swept)
     status = ["diverged"] * (6 - left) + ["finished"] * left
     run = run._replace(path=tmp_path, table=run.table.assign(status=status))
-    answer = beta_sweep.answer(tidy(run, "beta"))
+    answer = trade_off(tidy(run, "beta"), "beta")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         page = write_sweep(run, "beta", question="What?", answer=answer, facts={}).read_text()
