@@ -245,7 +245,7 @@ def test_load_run_opens_ones_own_with_the_method_and_the_source(own, tmp_path):
 
 
 def test_a_method_of_another_size_is_not_taken_for_it(own):
-    with pytest.raises(InputError, match="don't fit each other"):
+    with pytest.raises(InputError, match="was trained with another method"):
         load_run(own[0].path, method=my_method(4))
     with pytest.raises(InputError, match=r"method has to be what was trained, a vaejax.Method, not 'vae'"):
         load_run(own[0].path, method="vae")

@@ -195,7 +195,7 @@ def test_a_traversal_starts_in_the_middle_of_what_there_is():
 def test_genuine_dsprites_without_all_combinations_have_named_factors(shared):
     source = load(f"dsprites:{shared}/dsprites/dsprites_downsampled.npz")
     assert factor_names(source, 5) == ("shape", "scale", "orientation", "x", "y")
-    assert factor_traversal.factor_names(load("digits"), 2) == ("factor 0", "factor 1")
+    assert factor_names(load("digits"), 2) == ("factor 0", "factor 1")
 
 
 def diverged(swept, folder, status):

@@ -232,7 +232,7 @@ BAD_FILES = {
     "no images": (dict(x=IMAGES[:0]), "at least one image"),
     "text": (dict(x=IMAGES.astype(str)), "dtype <U3"),
     "objects": (dict(x=np.array([None, 1], dtype=object)), "'x' holds pickled objects, which are not read"),
-    "rank 2": (dict(x=IMAGES.reshape(57, -1)), "reshape to"),
+    "rank 2": (dict(x=IMAGES.reshape(57, -1)), "takes no window, because it holds vectors"),
     "2 channels": (dict(x=IMAGES[..., :2].copy()), "have 2 channels"),
     "transposed": (dict(x=np.asfortranarray(IMAGES)), "'x' is in Fortran's order"),
     "other size": (dict(x=IMAGES, x_test=IMAGES[:, 1:]), "make them equal"),

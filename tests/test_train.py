@@ -141,7 +141,7 @@ def test_bad_input_is_one_clear_line(arguments, message, monkeypatch, capsys, tm
 def test_the_answer_counts_the_seeds_that_there_are(elbos, says):
     rows = [(setting, seed, value) for setting, values in elbos.items() for seed, value in enumerate(values)]
     table = pd.DataFrame(rows, columns=["setting", "seed", "value"]).assign(metric="elbo")
-    run = SimpleNamespace(config={"steps": 100, "seeds": 7})
+    run = SimpleNamespace(config={"steps": 100, "seeds": 7, "shape": [8, 8, 1]})
     assert says in train.answer(table.assign(run=range(len(rows))), run)
 
 
