@@ -262,6 +262,7 @@ def test_genuine_mnist_is_trained_and_measured_on_its_test_set(shared, monkeypat
     assert results[results["metric"] == "reconstruction"]["value"].max() < 250  # nats; an untrained decoder has 543
 
 
+@pytest.mark.slow
 def test_the_genuine_dsprites_file_is_a_source_with_factors(shared, monkeypatch, tmp_path):
     path = shared / "dsprites" / "dsprites_downsampled.npz"
     arguments = ["--network", "mlp", "--width", "16", "--betas", "4", "--seeds", "1", "--steps", "5", "--images", "200"]

@@ -92,6 +92,7 @@ STOPS = {  # where the signal comes: what is called there, the signal, the code 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", STOPS)
 def test_a_study_that_is_told_to_stop_goes_on_to_the_same_results(where, study, monkeypatch, capsys):
     name, number, code = STOPS[where]

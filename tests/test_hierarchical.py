@@ -286,6 +286,7 @@ def devices(split):
     return jax.make_mesh((1, split), ("runs", "batch"), **axes)
 
 
+@pytest.mark.slow
 def test_batches_split_over_two_devices_give_what_one_gives():
     method = built("1x1")
     runs = grid(method.hyper, 1, learning_rate=3e-3)

@@ -111,6 +111,7 @@ def test_no_image_is_no_measure(trained):
         measure(trained.method, SPRITES, trained.params, images=0)
 
 
+@pytest.mark.slow
 def test_programs_of_many_architectures_are_not_kept():
     """And those of the last are: nothing compiles twice."""
     import gc

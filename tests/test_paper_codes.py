@@ -13,6 +13,7 @@ from vaejax.distributions.basic import FixedGaussian
 from vaejax.objectives import reconstruction
 
 
+@pytest.mark.slow
 def test_vq_gives_two_rows_of_every_data_set_that_is_there(shared, tmp_path):
     found = vq.rows(Setting(tmp_path, str(shared / "tfds"), quick=True))
     assert [row.what for row in found][:2] == ["mnist, K = 64: squared error / variance", "mnist, K = 64: perplexity"]
@@ -38,6 +39,7 @@ def test_the_reconstruction_term_is_the_squared_error_over_the_variance():
     np.testing.assert_allclose(at, ((x - made) ** 2).sum(axis=(1, 2, 3)) / 0.06, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_hierarchical_compares_five_latents_with_one(shared, tmp_path, monkeypatch):
     arms = {name: sizes for name, sizes in hierarchical.ARMS.items() if name != "one latent, as deep"}
     monkeypatch.setattr(hierarchical, "ARMS", arms)

@@ -26,6 +26,7 @@ def quick(tmp_path, monkeypatch):
     return Setting(tmp_path, quick=True)
 
 
+@pytest.mark.slow
 def test_the_quadrants_of_all_models(quick, monkeypatch):
     monkeypatch.setattr(quadrants, "PUBLISHED", {2: quadrants.PUBLISHED[2]})
     network, bound, sampled, other_bound, other_sampled, gain = quadrants.rows(quick)
@@ -64,6 +65,7 @@ def test_the_network_is_trained_on_missing_pixels_only():
     assert kernel.shape == (16, 16) and np.abs(by_x).max() > 0
 
 
+@pytest.mark.slow
 def test_codes_and_images_of_both_models(quick):
     vae, adversarial, gain, *told = aae.rows(quick)
     assert gain.measured == pytest.approx(vae.measured - adversarial.measured, abs=1e-6) and gain.low == 0

@@ -44,6 +44,7 @@ def test_static_vae_says_what_it_needs(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_iwae_compares_two_models_that_go_on_from_one(shared, tmp_path):
     setting = Setting(tmp_path, data_dir=str(shared / "tfds"), quick=True)
     vae, weighted, gain = iwae.rows(setting)

@@ -23,6 +23,13 @@ MODEL = {"method": "beta_vae", "shape": SHAPE, "network": "mlp", "latents": 3, "
 METHOD = build(**MODEL)
 
 
+@pytest.fixture(autouse=True)
+def fresh():
+    """The method as `build` knows it now: it keeps only so many, and other tests build others."""
+    global METHOD
+    METHOD = build(**MODEL)
+
+
 def again(value, with_=pickle):
     return pickle.loads(with_.dumps(value))
 

@@ -100,6 +100,7 @@ def test_training_and_measures_are_those_of_the_dense_array(pair, tmp_path):
         fit(method, changed, runs, **more, workdir=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_what_takes_a_source_takes_this_one(pair):
     dense, csr = pair
     few = [partly_labelled(source, 6) for source in pair]
