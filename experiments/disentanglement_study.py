@@ -30,7 +30,7 @@ from vaejax.errors import check_sizes
 from vaejax.metrics import Sizes
 from vaejax.metrics.suite import NAMES
 from vaejax.report.study import write_study
-from vaejax.storage.folder import write_table
+from vaejax.storage.files import write_table
 
 QUESTION = "Do β-VAE and its relatives separate the factors of variation, and how much of it is the method?"
 

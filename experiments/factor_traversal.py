@@ -33,7 +33,8 @@ from vaejax.plots.codes import factor_curves, mutual_information_heatmap
 from vaejax.plots.traversals import traversal_gif, traversal_strip
 from vaejax.report import Block, Figure, Section, write
 from vaejax.report.pictures import median_runs
-from vaejax.storage.folder import attempt, record
+from vaejax.storage.disk import attempt
+from vaejax.storage.marker import record
 from vaejax.storage.run import Run, load_run
 
 SHOWN = 32  # latents, at most

@@ -26,7 +26,8 @@ from vaejax.metrics.gaussian_total_correlation import gaussian_correlations
 from vaejax.metrics.measure import examples, measure
 from vaejax.metrics.suite import Sizes, evaluate
 from vaejax.metrics.udr import udr_scores
-from vaejax.storage.folder import claim, write_table
+from vaejax.storage.files import write_table
+from vaejax.storage.folder import claim
 from vaejax.training.runs import Result, grid
 from vaejax.training.strategy import plan
 from vaejax.training.sweep import Progress, fit

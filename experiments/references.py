@@ -15,7 +15,8 @@ from vaejax.data import Factors
 from vaejax.data.source import factors_of
 from vaejax.metrics import Sizes, scores, subgrid
 from vaejax.metrics.baselines import BASELINES
-from vaejax.storage.folder import attempt, write_table
+from vaejax.storage.disk import attempt
+from vaejax.storage.files import write_table
 
 PIXELS_SIDE = 8  # of the images that the baseline of raw pixels is averaged down to, or half of theirs
 SEEDLESS = ("true_factors", "pixels")  # baselines that draw nothing

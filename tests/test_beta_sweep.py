@@ -223,16 +223,16 @@ def test_a_folder_that_cannot_be_made_is_one_line(monkeypatch, capsys, tmp_path)
 
 
 def test_a_full_disk_loses_nothing_that_was_saved(monkeypatch, tmp_path):
-    from vaejax.storage import folder
+    from vaejax.storage import disk, files
 
-    folder.write_text(tmp_path / "results.csv", "old")
+    files.write_text(tmp_path / "results.csv", "old")
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folder.os, "replace", full)
+    monkeypatch.setattr(disk.os, "replace", full)
     with pytest.raises(InputError, match="No space left on device"):
-        folder.write_text(tmp_path / "results.csv", "new")
+        files.write_text(tmp_path / "results.csv", "new")
     assert (tmp_path / "results.csv").read_text() == "old"
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from experiments import disentanglement_study, groups, pictures, planning, script, stopping
 from vaejax import InputError, load_run
-from vaejax.storage.folder import write_text
+from vaejax.storage.files import write_text
 
 TINY = [
     *("--size", "16", "--network", "mlp", "--width", "16", "--latents", "3", "--steps", "20", "--batch-size", "16"),

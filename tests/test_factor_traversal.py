@@ -19,7 +19,8 @@ from vaejax.apply.traverse import data_values, prior_values, traverse
 from vaejax.data import load
 from vaejax.data.source import examples
 from vaejax.method import Batch
-from vaejax.storage.folder import claim, write_table
+from vaejax.storage.files import write_table
+from vaejax.storage.folder import claim
 from vaejax.storage.run import Run
 
 TINY = ["--network", "mlp", "--width", "32", "--latents", "3", "--learning-rate", "0.003", "--images", "300"]

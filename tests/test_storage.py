@@ -18,7 +18,10 @@ from jax.sharding import AxisType
 from vaejax import InputError, build, fit, grid, load_run
 from vaejax.data import arrays, load
 from vaejax.storage.checkpoint import Block, Checkpoints, flat, unflat
-from vaejax.storage.folder import MARKER, claim, claimed, held, is_marked, read_table, record, write_text
+from vaejax.storage.files import read_table, write_text
+from vaejax.storage.folder import claim, claimed
+from vaejax.storage.lock import held
+from vaejax.storage.marker import MARKER, is_marked, record
 from vaejax.training import sweep
 from vaejax.training.fingerprint import contents, program
 
@@ -361,7 +364,7 @@ def test_a_pause_is_a_number_of_seconds(pause, tmp_path):
 HOLDING = """
 import sys, time
 from pathlib import Path
-from vaejax.storage.folder import held
+from vaejax.storage.lock import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -24,7 +24,9 @@ from vaejax.method import Batch, Method, as_space
 from vaejax.methods import build
 from vaejax.metrics.measure import measure
 from vaejax.metrics.suite import GLANCE, USUAL, Sizes, check_names, check_suite_sizes, evaluate
-from vaejax.storage.folder import claimed, finished, held, is_finished, write_table
+from vaejax.storage.files import write_table
+from vaejax.storage.folder import claimed, finished, is_finished
+from vaejax.storage.lock import held
 from vaejax.storage.run import Run, about_columns, about_own, about_space, described, load_run
 from vaejax.training.beforehand import check_training
 from vaejax.training.runs import Runs, grid

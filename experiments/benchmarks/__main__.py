@@ -34,7 +34,8 @@ from experiments.benchmarks.setting import Setting
 from experiments.benchmarks.tables import Table, figure, record, text
 from experiments.benchmarks.timing import Failed
 from vaejax.errors import InputError, check_sizes, choose
-from vaejax.storage.folder import attempt, write_text
+from vaejax.storage.disk import attempt
+from vaejax.storage.files import write_text
 
 COMMANDS: dict[str, Callable[[Setting], list[Table]]] = {
     "step": training.step,

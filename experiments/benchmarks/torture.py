@@ -64,7 +64,8 @@ from experiments.benchmarks.verdicts import (
 )
 from experiments.benchmarks.victim import HUGE, LONG, SIZES, STEPS, Child, Ground, prepare, start
 from vaejax.errors import InputError, check_sizes, choose
-from vaejax.storage.folder import attempt, write_text
+from vaejax.storage.disk import attempt
+from vaejax.storage.files import write_text
 from vaejax.training.runs import grid
 from vaejax.training.sweep import fit
 

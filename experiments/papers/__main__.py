@@ -23,7 +23,8 @@ from experiments.benchmarks.tables import Table, text
 from experiments.papers import aae, hierarchical, iwae, quadrants, reconstruction, stacked, static_vae, vq
 from experiments.papers.table import Protocol, Row, Setting, read_rows
 from vaejax.errors import InputError, choose
-from vaejax.storage.folder import attempt, write_text
+from vaejax.storage.disk import attempt
+from vaejax.storage.files import write_text
 
 TABLES: dict[str, Protocol] = {
     "static_vae": static_vae.rows,

@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from vaejax.errors import InputError
-from vaejax.storage.folder import write_text
+from vaejax.storage.files import write_text
 
 SVG_LIMIT = 600_000  # characters; a drawing that needs more becomes a PNG
 PNG_DPI = 192  # two device pixels per CSS pixel

@@ -19,7 +19,8 @@ from vaejax.analysis.statistics import RESAMPLES, Estimate
 from vaejax.analysis.study import REFERENCE, Scores, method_name, metric_name, spread
 from vaejax.plots import study as plots
 from vaejax.report import Block, Code, Figure, Section, Table, Tabs, Text, write
-from vaejax.storage.folder import attempt, record
+from vaejax.storage.disk import attempt
+from vaejax.storage.marker import record
 
 READ = "Dots: means; lines: 95 % bootstrap intervals over seeds."
 ANSWERS = 2  # findings at the top of the page

@@ -17,7 +17,8 @@ from vaejax.method import Space
 from vaejax.report import Block, Figure, Section, Table, Tabs, media, write
 from vaejax.report.facts import facts as facts_of
 from vaejax.report.pictures import Pictures, matrix, median_runs, pictures, traversal
-from vaejax.storage.folder import attempt, record, sha256
+from vaejax.storage.disk import attempt
+from vaejax.storage.marker import record, sha256
 from vaejax.storage.run import Run
 
 MEASURES = ("accuracy", "elbo", "reconstruction", "kl", "active_units", "squared_error", *SEPARATION)

@@ -22,7 +22,10 @@ from jaxtyping import Int
 from orbax.checkpoint import v1 as ocp
 
 from vaejax.errors import InputError
-from vaejax.storage.folder import BLOCK, DAMAGED, SUMS, attempt, checksum, sha256, write_text
+from vaejax.storage.disk import attempt
+from vaejax.storage.files import write_text
+from vaejax.storage.folder import BLOCK, DAMAGED, SUMS
+from vaejax.storage.marker import checksum, sha256
 
 KEPT: Any = ocp.training.preservation_policies.LatestN(2)
 ALL: Any = ocp.training.preservation_policies.PreserveAll()

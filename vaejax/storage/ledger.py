@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 
 from vaejax.method import Metrics, State
 from vaejax.storage.checkpoint import Block, Checkpoints, to_host, unflat
-from vaejax.storage.folder import identify, write_table
+from vaejax.storage.files import write_table
+from vaejax.storage.marker import identify
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,9 @@ from vaejax.method import Batch, Method, Space
 from vaejax.methods import build
 from vaejax.storage.checkpoint import Block, Checkpoints, Damaged, unflat
 from vaejax.storage.config import check_config
-from vaejax.storage.folder import check_free, identity, is_marked, is_recorded, read_config, read_table, sha256
+from vaejax.storage.files import read_config, read_table
+from vaejax.storage.lock import check_free
+from vaejax.storage.marker import identity, is_marked, is_recorded, sha256
 from vaejax.storage.traced import about_method, is_method
 
 if TYPE_CHECKING:

@@ -24,8 +24,10 @@ from vaejax.data.source import Arrays, Data, Factors, Sample, Source, Streamed, 
 from vaejax.distributions.conditions import check_classes
 from vaejax.errors import InputError, check_memory, check_sizes, choose, plain, shortened
 from vaejax.method import Hyper, Method, Metrics, State, as_space
-from vaejax.storage.folder import held, sha256, write_text
+from vaejax.storage.files import write_text
 from vaejax.storage.ledger import Keeper, Ledger, Means
+from vaejax.storage.lock import held
+from vaejax.storage.marker import sha256
 from vaejax.storage.run import about_columns, about_own, about_space, described
 from vaejax.training import step as train
 from vaejax.training.beforehand import check_room
