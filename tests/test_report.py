@@ -65,7 +65,7 @@ def whole_report():
             lead="A larger β buys rate with distortion.",
         ),
         report.Section("Pictures", [report.Tabs(traversals), report.Figure(png(), "Bytes.", "a line")]),
-        report.Section("Training", [report.Figure(plots.learning_curves(make_history()), "Loss.")]),
+        report.Section("Training", [report.Figure(plots.learning_curves(make_history()), "Loss.")], closed=True),
     ]
 
 

@@ -211,6 +211,39 @@ def test_answers_are_cautious(table):
     assert "There is one seed: no interval" in one and "[" not in one.replace(CORRELATED, "")
 
 
+def shown(**levels):
+    """A study of six seeds in which methods have these levels, almost without noise."""
+    made = make_study(sources=("sprites",), methods=("vae", "factor_vae", "random_encoder"), noise=0.001)
+    pca = made[made["method"] == "random_encoder"].assign(method="pca", run=lambda t: t["run"] + 1000)
+    made = pd.concat([made, pca], ignore_index=True)
+    scored = made["metric"].isin(["mig", "dci_disentanglement"])
+    for method, level in levels.items():
+        rows = scored & (made["method"] == method)
+        made.loc[rows, "value"] += level - made.loc[rows, "value"].mean()
+    return made
+
+
+def test_models_that_have_learned_nothing_say_so_first():
+    levels = {"vae": 0.03, "factor_vae": 0.035, "random_encoder": 0.03, "pca": 0.06}
+    first = findings.answers(shown(**levels), resamples=RESAMPLES)[0]
+    assert first.startswith("These models have learned nothing yet") and "for PCA. Train them longer first" in first
+    assert "0.03 for an untrained encoder and 0.06 for PCA" in first
+    for better in ({"factor_vae": 0.08}, {"pca": 0.01}):
+        first = findings.answers(shown(**levels | better), resamples=RESAMPLES)[0]
+        assert "learned nothing" not in first
+
+
+def test_no_headline_of_few_seeds_or_a_small_difference():
+    levels = {"vae": 0.2, "factor_vae": 0.21, "random_encoder": 0.03, "pca": 0.06}
+    first = findings.answers(shown(**levels), resamples=RESAMPLES)[0]
+    assert "No method is called better than the VAE" in first and "less than 0.015 is nothing" in first
+    assert "nearest is FactorVAE, +0.01 [" in first
+    clear = shown(**levels | {"factor_vae": 0.3})
+    assert "FactorVAE separates the factors better" in findings.answers(clear, resamples=RESAMPLES)[0]
+    few = findings.answers(clear[clear["seed"] < 4], resamples=RESAMPLES)[0]
+    assert "since 4 seeds are too few; nearest is FactorVAE, +0.1" in few
+
+
 def test_every_run_is_a_dot(study):
     figure = plots.distributions(study, ["mig", "elbo"], tables.means(study, RESAMPLES))
     figure.savefig(io.BytesIO(), dpi=30)

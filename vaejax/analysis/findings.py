@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vaejax.analysis import study as tables
+from vaejax.analysis.pairs import ENOUGH
 from vaejax.analysis.statistics import RESAMPLES, bootstrap, spearman
 from vaejax.analysis.study import BASELINES, FEW, REFERENCE, Scores, method_name, metric_name, spread
 
@@ -21,6 +22,7 @@ CORRELATIONS = {
     "gaussian_total_correlation": "the codes' means",
 }
 FIXED = ("pca", "ica", "pixels", "random_encoder", "true_factors")
+SMALL = 0.015  # of scores that end at 1: less is no headline, however sure it is
 NONE = {"beta": 1.0, "gamma": 0.0, "lambda_od": 0.0}  # the strength at which a method is the VAE
 
 
@@ -33,7 +35,7 @@ def answers(table: pd.DataFrame, source: str | None = None, resamples: int = RES
     chosen = independent(table)[0] if source is None else source
     study = tables.scores(table, chosen)
     found = [
-        beats_reference(study, resamples),
+        untrained(study) or beats_reference(study, resamples),
         ranking(study, resamples),
         strength_and_correlation(study, resamples),
         ends(study),
@@ -104,6 +106,32 @@ def main_metrics(study: Scores) -> list[str]:
     return [metric for metric in MAIN if metric in study.values] or tables.headline(study, 2)
 
 
+def untrained(study: Scores) -> str:
+    """That the models have learned nothing that the scores see: where an untrained encoder is, and below PCA."""
+    metrics = [metric for metric in main_metrics(study) if metric in study.values]
+    average = {
+        method: [_mean(study.values[metric][study.number == index]) for metric in metrics]
+        for index, method in enumerate(study.methods)
+    }
+    floor, pca = (np.array(average.get(method, ())) for method in ("random_encoder", "pca"))
+    part = study.variational()
+    best = np.array(
+        [max(map(_mean, part.values[metric]), default=np.nan) for metric in metrics if metric in part.values]
+    )
+    if not metrics or not floor.size or not pca.size or best.size != len(metrics) or not np.isfinite(best).all():
+        return ""
+    if not ((best < pca) & (best - floor < np.maximum(SMALL, 0.1 * floor))).all():
+        return ""
+    texts = [
+        f"{metric_name(metric)} {tables.number(value)} at best, {tables.number(low)} for an untrained encoder and "
+        f"{tables.number(high)} for PCA"
+        for metric, value, low, high in zip(metrics, best, floor, pca, strict=True)
+    ]
+    return (
+        f"These models have learned nothing yet that the scores could see: {_listed(texts)}. Train them longer first."
+    )
+
+
 def beats_reference(study: Scores, resamples: int = RESAMPLES) -> str:
     """Which methods are better than the VAE in every main score, the strength chosen by the other seeds."""
     metrics, name = main_metrics(study), method_name(REFERENCE)
@@ -122,7 +150,15 @@ def beats_reference(study: Scores, resamples: int = RESAMPLES) -> str:
         return _listed([f"{value} in {metric_name(m)}" for value, m in zip(values, metrics, strict=True)])
 
     chosen = "strengths chosen by the other seeds, 95 % intervals"
-    better = [method for method in rivals if (gaps[method]["difference_low"] > 0).all()]
+    sure = [method for method in rivals if (gaps[method]["difference_low"] > 0).all()]
+    better = [method for method in sure if (gaps[method]["difference"] > SMALL).all()]
+    seeds = int((study.made & ~study.lost).any(axis=0).sum())
+    if sure and (seeds < ENOUGH or not better):
+        few, small = f"{seeds} seeds are too few", f"less than {SMALL:g} is nothing beside the 1 of true factors"
+        why = few if seeds < ENOUGH else small
+        text = f"No method is called better than the {name} in {both}, since {why}; nearest is"
+        nearest = max(sure, key=lambda method: gaps[method]["difference"].mean())
+        return f"{text} {method_name(nearest)}, {gain(nearest)} ({chosen})."
     better.sort(key=lambda method: -gaps[method]["difference"].mean())
     if better:
         verb = "separates" if len(better) == 1 else "separate"

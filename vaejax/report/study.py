@@ -55,6 +55,7 @@ def write_study(
     told = found if len(sources) > 1 else {sources[0]: found[sources[0]][ANSWERS:]}  # the first are above already
     parts = sections(table, told, traversals=traversals, mixing=mixing, resamples=resamples)
     attempt(folder / "figures", lambda: _save(folder / "figures", parts))
+    lead = next((block for block in parts[1].blocks if isinstance(block, Figure)), None)  # of several sources, none
     seeds = table["seed"].nunique()
     counted = {"Runs": str(table["run"].nunique()), "Seeds": str(seeds), "Resamples": str(resamples)}
     return write(
@@ -64,7 +65,8 @@ def write_study(
         answer="\n\n".join(found[sources[0]][:ANSWERS]) or "The study has too few runs to compare anything.",
         command=command,
         facts={**counted, **facts, "Date": datetime.date.today().isoformat()},
-        sections=parts,
+        lead=lead,
+        sections=[part._replace(blocks=[block for block in part.blocks if block is not lead]) for part in parts],
     )
 
 
@@ -81,7 +83,7 @@ def sections(
 
     def each(title: str, lead: str, make: Callable[[Scores, int], Sequence[Block]]) -> Section:
         blocks = {source: make(study, resamples) for source, study in studies.items()}
-        return Section(title, [Tabs(blocks)] if len(blocks) > 1 else next(iter(blocks.values())), lead)
+        return Section(title, [Tabs(blocks)] if len(blocks) > 1 else next(iter(blocks.values())), lead, closed=True)
 
     def sentences(study: Scores, _: int) -> list[Block]:
         return [Text(text) for text in found[study.source]] or [_left_out("there is nothing more to compare")]
@@ -100,9 +102,10 @@ def sections(
         each("Selection", "Can a good run be chosen without knowing the true factors?", selection),
         each("Metrics", "Do the metrics agree, and do they cost reconstruction?", agreement),
         each("Correlated factors", "Real factors are not independent: what does that change?", shifts),
-        Section("Traversals", _tabs(traversals, "no run was handed in"), "One code moves and the others stay."),
+        Section("Traversals", _tabs(traversals, "no run was handed in"), "One code moves and the others stay.",
+                closed=True),
         Section("Mixing", _tabs(mixing, "no runs on width, height, size and angle were handed in"),
-                "Width, height, size and angle: which codes mix them?"),
+                "Width, height, size and angle: which codes mix them?", closed=True),
     ]  # fmt: skip
 
 
