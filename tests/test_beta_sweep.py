@@ -13,6 +13,7 @@ import pytest
 
 from experiments import beta_sweep, script
 from vaejax import InputError, load_run
+from vaejax.analysis import pairs
 from vaejax.analysis.answers import trade_off
 from vaejax.report.pictures import median_runs
 from vaejax.report.sweep import tidy, write_sweep
@@ -280,16 +281,21 @@ def test_load_run_says_what_is_missing(tmp_path):
 
 @pytest.mark.slow
 def test_the_default_sweep_shows_what_beta_does(tmp_path):
-    """The main job as a user types it, on rendered sprites: 15 runs, and for every seed the KL falls as beta grows."""
+    """The main job as a user types it: KL falls as beta grows, and MIG and DCI rise beyond their intervals."""
     command = [sys.executable, "-m", "experiments.beta_sweep", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     table = tidy(load_run(tmp_path / "beta_sweep"), "beta")
     counts = table.groupby("metric").size()
-    assert set(counts) == {15} and {"elbo", "mig", "active_units", "kl_latent_9"} <= set(counts.index)
+    runs = len(beta_sweep.Config().betas) * beta_sweep.Config().seeds
+    assert set(counts[["elbo", "mig", "dci_disentanglement", "factor_vae_score", "kl_latent_9"]]) == {runs}
     by_seed = {
         metric: rows.pivot(index="seed", columns="beta", values="value") for metric, rows in table.groupby("metric")
     }
     assert (np.diff(by_seed["kl"], axis=1) < 0).all()
     assert (np.diff(by_seed["reconstruction"].mean()) > 0).all()
     assert by_seed["active_units"][1].mean() > by_seed["active_units"][16].mean()
+    for metric, least in {"mig": 0.15, "dci_disentanglement": 0.1}.items():
+        gain = pairs.best(table, "beta", metric, 1)
+        assert gain is not None and gain.decided and gain.low > 0 and gain.difference > least
+    assert "separates the factors better than β = 1: MIG" in done.stdout
