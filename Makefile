@@ -11,7 +11,7 @@ help:  ## this list
 
 install: $(STAMP)  ## set up .venv
 
-sweep: $(STAMP)  ## train 4 betas x 5 seeds on rendered scenes and write runs/beta_sweep/report.html (ARGS="--help")
+sweep: $(STAMP)  ## train 3 betas x 5 seeds on rendered scenes and write runs/beta_sweep/report.html (ARGS="--help")
 	$(BIN)/python -m experiments.beta_sweep $(ARGS)
 
 study: $(STAMP)  ## train and measure every disentangling method, and write runs/disentanglement/report.html (ARGS="--help")

@@ -45,8 +45,8 @@ beta_sweep | --steps HUGE | steps has to be at most 2,147,483,647
 beta_sweep | --batch-size HUGE | batch_size has to be at most
 beta_sweep | --batch-size 2000000000 | take 512.0 GB
 beta_sweep | --seeds HUGE | more than 1,000,000 runs
-beta_sweep | --seeds 0 | at least one beta and one seed, not 4 and 0
-beta_sweep | --seeds -1 | at least one beta and one seed, not 4 and -1
+beta_sweep | --seeds 0 | at least one beta and one seed, not 3 and 0
+beta_sweep | --seeds -1 | at least one beta and one seed, not 3 and -1
 beta_sweep | --chunk 0 | chunk has to be at least 1
 beta_sweep | --chunk 2000000000 | give fewer
 beta_sweep | --images -5 | images has to be at least 1

@@ -39,7 +39,7 @@ def test_on_a_cpu_every_device_trains_one_run_at_a_time():
     found = layout(15)
     assert (found.chunk, found.group, found.split) == (1, 2, 1)
     assert str(found) == (
-        "15 runs in 8 groups, one at a time on each of 2 cpu devices: vmapped convolutions are slow on a CPU"
+        "15 runs in 8 groups, one at a time on each of 2 cpu devices: vmapped runs are slower on a CPU"
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 import vaejax
 from vaejax import Experiment, InputError, build, fit, grid, load_run
 from vaejax.data import as_frame, csv, load, parquet, table
+from vaejax.data.table import alone, described
 
 FRAME = pd.DataFrame(
     {
@@ -247,3 +248,12 @@ def test_what_is_no_parquet_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["vaejax.data.parquet"], "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'vaejax\[parquet\]'"):
         parquet(str(tmp_path / "t.parquet"))
+
+
+def test_columns_that_only_name_a_row_are_pointed_out(caplog):
+    frame = pd.DataFrame({"id": range(60), "note": [f"text {n}" for n in range(60)], "kids": [0, 1, 2] * 20})
+    with caplog.at_level("INFO", logger="vaejax"):
+        source = table(frame.assign(income=np.linspace(1, 2, 60)))
+    assert alone(source) == ["id", "note"]
+    assert "nearly every row has its own id and note: leave out what only names a row" in caplog.text
+    assert "own" not in described(table(frame.assign(income=np.linspace(1, 2, 60)), without=["id", "note"]))

@@ -33,6 +33,7 @@ OPTIONS = {  # of a name for `vaejax.data.load`, as they are written
     "test": "+test:0.2",
 }
 TEST = "0.1"  # of all rows
+FEW, OWN = 20, 0.9  # rows; the share of them with a value of their own, of a column that only names rows
 log = logging.getLogger("vaejax")
 
 
@@ -110,8 +111,20 @@ def described(source: Arrays) -> str:
     ]
     label = f"; label of {len(source.classes)} classes" if source.classes else ""
     mask = source.data.get("mask") if isinstance(source.data, dict) else None
+    names = [shown(name, 30) for name in alone(source)]
+    unlike = f"; nearly every row has its own {' and '.join(names)}: leave out what only names a row" if names else ""
     missing = "" if mask is None else f"; {int(mask.size - mask.sum()):,} values missing"
-    return f"{shown(source.name)}: {'; '.join(found)}{label}{missing}; {source.size:,} rows"
+    return f"{shown(source.name)}: {'; '.join(found)}{label}{missing}; {source.size:,} rows{unlike}"
+
+
+def alone(source: Arrays) -> list[str]:
+    """The columns of counts or categories in which nearly every row has a value of its own, as numbers of rows have."""
+    if not isinstance(source.data, dict) or source.size < FEW:
+        return []
+    x, kinds = np.asarray(source.data["x"]), [column.kind for column in source.columns]
+    distinct = [len(np.unique(x[:, number])) for number in range(len(kinds))]
+    found = zip(source.columns, kinds, distinct, strict=True)
+    return [column.name for column, kind, many in found if kind in ("count", "category") and many > OWN * source.size]
 
 
 def as_frame(

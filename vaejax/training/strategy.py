@@ -69,7 +69,7 @@ class Strategy(NamedTuple):
         where = f"on each of {places} {kind} devices" if places > 1 else f"on one {kind} device"
         if self.split > 1:
             where = f"in {places} place{'s' * (places > 1)}, batches split over {self.split} {kind} devices"
-        return f"{self.runs} runs in {groups} groups, {how} {where}: {self.reason}"
+        return f"{self.runs} runs in {groups} group{'s' if groups != 1 else ''}, {how} {where}: {self.reason}"
 
 
 def _laid_out(runs: int, chunk: int, axes: dict[str, int], numbers: tuple[int, ...], reason: str) -> Strategy:
@@ -129,7 +129,7 @@ def plan(
     if chunk is not None:
         return Strategy(runs, chunk, mesh, "as asked")
     if backend == "cpu":
-        return Strategy(runs, 1, mesh, "vmapped convolutions are slow on a CPU")
+        return Strategy(runs, 1, mesh, "vmapped runs are slower on a CPU")
     each = -(-runs // mesh.shape["runs"])
     memory = memory or (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if memory is None:
