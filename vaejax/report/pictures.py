@@ -80,7 +80,7 @@ def pictures(run: Run, by: str, chosen: Mapping[Any, int], pair: Sequence[Any] =
         if run.columns:
             drawings[traversal(value)] = plots.column_traversals(move.images, move.labels, RANGE, run.columns)
         else:
-            drawings[traversal(value)] = plots.examples(move.images, move.labels, steps)
+            drawings[traversal(value)] = plots.examples(source.space, move.images, move.labels, steps)
         if move.shares is not None:
             drawings[matrix(value)] = plots.mutual_information_heatmap(move.shares, move.names, move.labels)
     beside = {plots.label(by, value): moves[value][:2] for value in pair if value in moves}
@@ -90,9 +90,12 @@ def pictures(run: Run, by: str, chosen: Mapping[Any, int], pair: Sequence[Any] =
     if run.columns:
         tables = {"reconstructions": rows(run, ["original", *labels], remade, batch.mask)}
         return Pictures(drawings, tables | ({"samples": rows(run, labels, dreamt)} if dreamt else {}))
-    drawings["reconstructions"] = plots.examples(np.stack(remade), ["original", *labels])
+    hidden = None
+    if batch.mask is not None and batch.mask.shape == batch.x.shape:  # of what was measured on, and of that alone
+        hidden = np.stack([np.asarray(batch.mask), *[np.ones(batch.x.shape, bool)] * len(chosen)])
+    drawings["reconstructions"] = plots.examples(source.space, np.stack(remade), ["original", *labels], mask=hidden)
     if dreamt:
-        drawings["samples"] = plots.examples(np.stack(dreamt), labels)
+        drawings["samples"] = plots.examples(source.space, np.stack(dreamt), labels)
     return Pictures(drawings, {})
 
 
