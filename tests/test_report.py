@@ -207,7 +207,7 @@ def test_a_failing_write_is_one_line_that_names_the_page(tmp_path):
 
 def test_a_full_disk_leaves_the_old_page(tmp_path):
     path = tmp_path / "r.html"
-    path.write_text("old")
+    old = write(path, []).read_text()
     script = (
         "import resource, sys; from vaejax import InputError, report\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
@@ -216,7 +216,7 @@ def test_a_full_disk_leaves_the_old_page(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=120)
     assert "can't be written (File too large)" in done.stdout, done.stderr
-    assert path.read_text() == "old" and os.listdir(tmp_path) == ["r.html"]
+    assert path.read_text() == old and os.listdir(tmp_path) == ["r.html"]
 
 
 def test_the_pages_parts_are_packaged():

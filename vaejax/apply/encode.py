@@ -10,8 +10,9 @@ from jaxtyping import Array, Float, Int
 from vaejax.compiled import compiled
 from vaejax.data.dsprites import NAMES as DSPRITES
 from vaejax.data.source import Factors, Source, Streamed, examples
-from vaejax.errors import InputError, check_sizes
+from vaejax.errors import InputError
 from vaejax.method import Method, Params
+from vaejax.metrics.checks import check_counts
 from vaejax.metrics.measure import BATCH
 from vaejax.objectives import rate_per_latent
 
@@ -43,7 +44,7 @@ def encode(method: Method, source: Source | Streamed, params: Params, images: in
     Raises:
       InputError: codes that are not finite, or less than 1 image.
     """
-    check_sizes(images=images)
+    check_counts(images=images)
     index = examples(source, images)
     if isinstance(source, Streamed):
         source, index = source.take(index), np.arange(index.size)

@@ -69,7 +69,14 @@ def data_values(codes: Float[np.ndarray, "N latents"], steps: int) -> Float[np.n
     """
     _check(steps)
     low, high = np.percentile(check_codes("data_values", codes), PERCENTILES, axis=0)
-    return np.linspace(low, high, steps, axis=1, dtype=np.float32)
+    values = np.linspace(low, high, steps, axis=1, dtype=np.float32)
+    stuck = np.flatnonzero((high > low) & (np.diff(values, axis=1) == 0).any(axis=1))
+    if stuck.size:
+        raise InputError(
+            f"code {stuck[0]} goes from {low[stuck[0]]:.9g} to {high[stuck[0]]:.9g}, between which float32, in which "
+            f"models compute, has fewer than {steps} values"
+        )
+    return values
 
 
 def _check(steps: int) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Float, Num
 
 from vaejax.data.paths import shown
 from vaejax.errors import InputError, is_masked, shortened
@@ -26,6 +26,7 @@ Kinds = Kind | tuple[Kind, ...] | list[Kind] | None
 Levels = int | tuple[int | None, ...] | list[int | None] | None
 LARGEST_COUNT = 2**24  # beyond it float32 has not every whole number
 MOST_LEVELS = 4096
+COARSE = 32  # steps of float32, at least, over which a column has to vary
 log = logging.getLogger("vaejax")
 
 
@@ -137,6 +138,24 @@ def _check_column(what: str, x: np.ndarray, there: np.ndarray, kind: Kind, colum
     if rows.size:
         row = rows[0] if first is None or rows[0] < first else f"{rows[0] - first} of the test"
         raise InputError(f"{what} have {x[rows[0]]:.6g} in row {row}, column {column}; {advice}")
+    if kind == "real":
+        _check_float32(what, x[there].astype(np.float64), column)
+
+
+def _check_float32(what: str, x: Float[np.ndarray, " n"], column: str) -> None:
+    """Float32, in which models compute, tells the values of a column apart.
+
+    Raises:
+      InputError: it doesn't: they are too large, or vary too little around what they all have in common.
+    """
+    far, spread = np.abs(x).max(initial=0.0), np.ptp(x) if x.size else 0.0
+    if far > np.finfo(np.float32).max:
+        raise InputError(f"{what} have {far:.6g} in column {column}, which float32 can't hold; give it in another unit")
+    if 0 < spread < COARSE * np.spacing(np.float32(far)):
+        raise InputError(
+            f"{what} vary by {spread:.3g} around {far:.6g} in column {column}, which float32 can't tell apart; "
+            "subtract their mean first"
+        )
 
 
 def _levels(what: str, x: np.ndarray, kinds: tuple[Kind, ...], levels: Any) -> tuple[int | None, ...]:
@@ -151,6 +170,8 @@ def _levels(what: str, x: np.ndarray, kinds: tuple[Kind, ...], levels: Any) -> t
     found: list[int | None] = []
     for column, (kind, given) in enumerate(zip(kinds, several, strict=True)):
         if kind != "category":
+            if given is not None:
+                raise InputError(f"{what}: column {column} is {kind}, and only categories have levels; leave them out")
             found.append(None)
             continue
         needed = max(2, int(x[:, column].max()) + 1)

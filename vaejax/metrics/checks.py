@@ -135,6 +135,8 @@ def as_numbers(name: str, values: Any, what: str = "codes") -> Float[np.ndarray,
     if jnp.issubdtype(values.dtype, jnp.floating):
         return values.astype(np.float32 if values.dtype.itemsize < 4 else np.float64)
     if values.dtype.kind in "iub":
+        if values.size and values.dtype.itemsize == 8 and max(-int(values.min()), int(values.max())) > 2**53:
+            raise InputError(f"{name} takes {what} that float64 can hold, up to 2**53; subtract their smallest first")
         return values.astype(np.float64)
     raise InputError(f"{name} takes {what} that are numbers, not {values.dtype}")
 

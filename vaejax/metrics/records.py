@@ -5,7 +5,9 @@ A line per metric, in the order in which they are listed: a new one is its file 
 # ruff: noqa: F401
 # pyright: reportUnsupportedDunderAll=false
 
+import copyreg
 from collections.abc import Callable
+from typing import Any
 
 from vaejax.metrics.record import Metric
 
@@ -37,5 +39,17 @@ METRICS: dict[str, Callable[..., dict[str, float]]] = {
     name: record.arrays for name, record in RECORDS.items() if record.arrays
 }
 SUITE = {name: record for name, record in RECORDS.items() if record.function is not None}  # what `evaluate` gives
+
+
+def _reduced(metric: Metric) -> tuple[Any, ...]:
+    """How a record is pickled: one of these by its name, since compiled functions can't be."""
+    return (_by_name, (metric.name,)) if RECORDS.get(metric.name) is metric else (Metric, tuple(metric))
+
+
+def _by_name(name: str) -> Metric:
+    return RECORDS[name]
+
+
+copyreg.pickle(Metric, _reduced)  # pyright: ignore[reportArgumentType]
 
 __all__ = ["METRICS", "RECORDS", "SUITE", *METRICS]

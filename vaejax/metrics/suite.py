@@ -175,6 +175,8 @@ def scores(
     import pandas as pd
 
     asked = check_metrics(metrics)
+    if on_progress is not None and not callable(on_progress):
+        raise InputError(f"on_progress has to be a function, not {shortened(on_progress)}")
     check_suite_sizes(sizes)
     check_key(key)
     z, z_test, cells = (as_numbers("the suite", array) for array in (z, z_test, cells))

@@ -55,6 +55,8 @@ def udr(codes_of_runs: Float[np.ndarray, "R N D"], kls: Float[np.ndarray, "R D"]
         raise InputError("udr takes finite codes and KLs, but some are NaN or infinite; leave out runs that diverged")
     check_finite("udr", codes_of_runs)
     check_finite("udr", kls, "KLs")
+    if kls.min() < 0:
+        raise InputError(f"udr takes KLs, which are not negative; the smallest is {kls.min():.3g}")
     scores = udr_scores(relative(codes_of_runs)[1], kls.astype(np.float32)).tolist()
     return {"udr": float(np.mean(scores)), **{f"udr_{run}": score for run, score in enumerate(scores)}}
 

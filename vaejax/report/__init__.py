@@ -21,6 +21,7 @@ from matplotlib.figure import Figure as Drawing
 from vaejax.errors import InputError
 from vaejax.storage.files import write_text
 
+OURS = '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy"'
 SVG_LIMIT = 600_000  # characters; a drawing that needs more becomes a PNG
 PNG_DPI = 192  # two device pixels per CSS pixel
 MAGIC = {b"\x89PNG": "image/png", b"GIF8": "image/gif", b"\xff\xd8\xff": "image/jpeg"}
@@ -93,10 +94,12 @@ def write(
     """Writes the page to `path`, whole or not at all; an existing page stays as it was until then.
 
     Raises:
-      InputError: the page can't be written there, a block isn't one, or a picture isn't in a format that browsers show.
+      InputError: the page can't be written there, another file is there that is no page, a block isn't one, or a
+        picture isn't in a format that browsers show.
     """
     words = {"title": title, "question": question, "answer": answer, "command": command}
     text = page(**words, facts=facts, sections=sections, lead=lead)
+    _check_place(Path(path))
     write_text(Path(path), text)
     return Path(path)
 
@@ -117,11 +120,7 @@ def page(
     links = "".join(f'<a href="#section-{i}">{_text(s.title)}</a>' for i, s in enumerate(sections, 1))
     body = "".join(_section(section, index, numbers) for index, section in enumerate(sections, 1))
     entries = "".join(f"<div><dt>{_text(key)}</dt><dd>{_text(value)}</dd></div>" for key, value in facts.items())
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
+    return f"""{OURS}
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{_text(title)}</title>
@@ -146,6 +145,23 @@ def page(
 </body>
 </html>
 """
+
+
+def _check_place(path: Path) -> None:
+    """Nothing, where there is no file yet, an empty one, or a page of ours.
+
+    Raises:
+      InputError: there is another file, or a folder.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} can't be written: it is a folder; give the path of a page in it")
+    try:
+        with open(path, "rb") as file:
+            there = file.read(len(OURS.encode()))
+    except (OSError, ValueError):  # there is none, or it can't be read: then it can't be written either, which is said
+        return
+    if there and there != OURS.encode():
+        raise InputError(f"{path} is a file, and no page of ours, so it isn't overwritten; give another path")
 
 
 def _section(section: Section, index: int, numbers: _Numbers) -> str:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaejax.data import Arrays, Column, Factors, Source, Streamed, load
+from vaejax.data.source import called
 from vaejax.errors import InputError, one_line, shortened
 from vaejax.method import Batch, Method, Space
 from vaejax.methods import build
@@ -105,6 +106,12 @@ def load_run(
     sources = _given(source, test)
     config = read_config(path)
     check_config(path / "config.json", config)
+    for given in (sources or {}).values():
+        if "shape" in config and tuple(config["shape"]) != tuple(given.shape):
+            raise InputError(
+                f"{path} was trained on examples of shape {tuple(config['shape'])}, and those of {called(given)} are "
+                f"{tuple(given.shape)}; give what it was trained on"
+            )
     if method is not None and not isinstance(method, Method):
         raise InputError(f"method has to be what was trained, a vaejax.Method, not {shortened(method)}")
     method = _built(path, config) if method is None else _checked(path, config, method)

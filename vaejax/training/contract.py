@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from vaejax.distributions.declared import has_density
 from vaejax.errors import InputError, shortened
-from vaejax.method import Batch, Method
+from vaejax.method import Batch, Method, Recipe
 from vaejax.networks.calls import check_stateless
 from vaejax.training.runs import Runs, check_hyper
 from vaejax.training.strategy import largest_array
@@ -57,6 +57,10 @@ def check_method(method: Method, batch: Batch) -> tuple[str, ...]:
         _check_function(name, getattr(method, name), takes, gives)
     if method.classes is not None and (not isinstance(method.classes, int) or method.classes < 1):
         raise InputError(f"a method's classes have to be None or how many there are, not {shortened(method.classes)}")
+    if not isinstance(method.unlabelled, bool):
+        raise InputError(f"a method's unlabelled has to be True or False, not {shortened(method.unlabelled)}")
+    if not isinstance(method.recipe, Recipe | None):
+        raise InputError(f"a method's recipe is what Method.made_by gives, or None, not {shortened(method.recipe)}")
     try:
         hash(method)
     except TypeError as error:

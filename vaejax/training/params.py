@@ -71,6 +71,10 @@ def check_params(method: Method, example: Batch, params: Params, runs: bool) -> 
             f"these parameters are not those of this method for images of {_sides(shape)}: "
             f"{_difference(found, expected.params)}; give the method and the parameters of one result"
         )
+    for leaf in jax.tree.leaves(params):
+        kind = getattr(leaf, "dtype", np.dtype(float) if isinstance(leaf, float) else None)
+        if kind is None or not jnp.issubdtype(kind, jnp.floating):
+            raise InputError(f"parameters are floats, and some of these are {shortened(leaf)}; give those of a result")
 
 
 def check_method(method: Any) -> None:
