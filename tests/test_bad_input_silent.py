@@ -29,9 +29,16 @@ LINES = {  # id: (call, part of the line)
     "whole codes": (lambda: metrics.mig(Z + 2**55, Z // 30), "up to 2\\*\\*53; subtract their smallest first"),
     "values that are one": (lambda: apply.data_values(Z * 0.01 + 1e8, 4), "float32, in which models compute, has few"),
     "negative KLs": (lambda: metrics.udr(RNG.normal(size=(3, 50, 3)), -np.ones((3, 3))), "the smallest is -1"),
+    "a table of fewer values": (lambda: of_table(metrics.factor_vae_score), "factor_vae_score takes finite codes"),
+    "the same": (lambda: of_table(metrics.beta_vae_score), "beta_vae_score takes finite codes"),
     "unlabelled": (lambda: fit(unlabelled=3), "unlabelled has to be True or False, not 3"),
     "recipe": (lambda: fit(recipe=fit), "recipe is what Method.made_by gives, or None"),
 }
+
+
+def of_table(metric):
+    sizes = {"train": 20, "test": 20, "batch": 4}
+    return metric(metrics.table(RNG.normal(size=(16, 3)), (4, 4)), (4, 5), jax.random.key(0), **sizes)
 
 
 def fit(**changes):

@@ -43,11 +43,18 @@ def table(codes: Float[Array, "G ..."], sizes: tuple[int, ...]) -> Represent:
     some = found[:: max(1, len(found) // 1000)]
     with np.errstate(over="ignore"):  # what overflows is infinite, and its scores NaN
         centred = (found - np.median(some, axis=0).astype(found.dtype)).astype(np.float32)
-    return jax.tree_util.Partial(_look_up, jnp.asarray(centred), jnp.asarray(strides, jnp.int32))
+    return jax.tree_util.Partial(
+        _look_up, jnp.asarray(centred), jnp.asarray(strides, jnp.int32), jnp.asarray(sizes, jnp.int32)
+    )
 
 
-def _look_up(codes: Array, strides: Int[Array, " K"], factors: Int[Array, "B K"]) -> Array:
-    return codes[(factors * strides[None]).sum(axis=-1)]
+def _look_up(
+    codes: Array, strides: Int[Array, " K"], sizes: Int[Array, " K"], factors: Int[Array, "B K"]
+) -> Float[Array, "B ..."]:
+    """The codes of these factors; NaN of values that the table hasn't."""
+    found = codes[(factors * strides[None]).sum(axis=-1)]
+    there = ((factors >= 0) & (factors < sizes[None])).all(axis=-1)
+    return jnp.where(there.reshape(-1, *[1] * (found.ndim - 1)), found, jnp.nan)
 
 
 def in_units(represent: Represent, unit: Float[np.ndarray, "..."]) -> Represent:
@@ -127,6 +134,7 @@ def check_grid(name: str, represent: Represent, sizes: tuple[int, ...]) -> tuple
     if isinstance(represent, jax.tree_util.Partial):
         more = jax.ShapeDtypeStruct((3, len(sizes)), jnp.int32)
         _check_rows(name, jax.eval_shape(represent, more).shape, 3, codes.shape[1])
+        _codes_of(name, represent, codes.shape[1], jnp.asarray(sizes, jnp.int32)[None] - 1)  # those of the last values
         return represent, varying
     return partial(_less, partial(_codes_of, name, represent, codes.shape[1]), codes[0]), varying
 
