@@ -72,7 +72,8 @@ def _watch() -> None:
             seen += number[0] in SIGNALS
             if seen >= 2:
                 time.sleep(PATIENCE)
-                _second(number[0], None)
+                if writer in _watching:  # the script hasn't ended meanwhile
+                    _second(number[0], None)
 
     threading.Thread(target=watch, name="signals", daemon=True).start()
 

@@ -288,7 +288,7 @@ def test_the_default_sweep_shows_what_beta_does(tmp_path):
     table = tidy(load_run(tmp_path / "beta_sweep"), "beta")
     counts = table.groupby("metric").size()
     runs = len(beta_sweep.Config().betas) * beta_sweep.Config().seeds
-    assert set(counts[["elbo", "mig", "dci_disentanglement", "factor_vae_score", "kl_latent_9"]]) == {runs}
+    assert set(counts[["elbo", "mig", "dci_disentanglement", "factor_vae_score", "kl_latent_5"]]) == {runs}
     by_seed = {
         metric: rows.pivot(index="seed", columns="beta", values="value") for metric, rows in table.groupby("metric")
     }

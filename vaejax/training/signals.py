@@ -43,4 +43,8 @@ def deferred() -> Iterator[Callable[[], bool]]:
     finally:
         restore()
         if came:
-            signal.raise_signal(came[0])
+            handler = before[came[0]]
+            if callable(handler):  # not raised anew, which whoever counts signals would take for a second one
+                handler(came[0], None)
+            else:
+                signal.raise_signal(came[0])
