@@ -43,7 +43,7 @@ def deferred() -> Iterator[Callable[[], bool]]:
     finally:
         restore()
         if came:
-            handler = before[came[0]]
+            handler = before[signal.Signals(came[0])]
             if callable(handler):  # not raised anew, which whoever counts signals would take for a second one
                 handler(came[0], None)
             else:
