@@ -450,3 +450,18 @@ def test_running_brings_no_figures_along(tmp_path):
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.stdout.strip() == "False", ran.stderr
+
+
+def test_codes_of_a_streamed_source_are_of_more_than_the_images_shown(tmp_path, monkeypatch):
+    from vaejax.report import pictures
+
+    np.savez(tmp_path / "images.npz", x=np.random.default_rng(0).integers(0, 256, (300, 8, 8), np.uint8))
+    name = f"npz:{tmp_path / 'images.npz'}"
+    train, test = vaejax.data.load(name, window=40), vaejax.data.load(name, split="test", window=20)
+    method = vaejax.build("vae", train.space, network="mlp", width=8, latents=2)
+    sizes, encode = [], pictures.encode
+    monkeypatch.setattr(
+        pictures, "encode", lambda m, source, *rest: sizes.append(source.size) or encode(m, source, *rest)
+    )
+    run(Experiment(train, method, seeds=1, steps=2, batch_size=8, images=30, test=test)).report(tmp_path / "page.html")
+    assert sizes == [30] and pictures.PICTURES < 30

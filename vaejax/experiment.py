@@ -53,7 +53,8 @@ class Experiment(NamedTuple):
       common_random_numbers: whether the runs of a seed share weights, data and noise, as in `vaejax.grid`.
       images: how many images to measure on. metrics: disentanglement metrics that are measured beside what
         `vaejax.measure` gives, as in `vaejax.metrics.evaluate`, of a source with factors (DCI and the FactorVAE score
-        if not given, and the codes are vectors; () for none); sizes: how many samples they take.
+        if not given, and the codes are vectors; () for none); sizes: how many samples they take, half as many as those
+        of Locatello et al. 2019 if not given, and codes of at most 10,000 combinations of factors.
       question: of the page; made from the names if not given.
       command: how it was started, for the page; the call itself if not given.
       notes: what else `config.json` is to say.

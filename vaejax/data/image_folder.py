@@ -40,7 +40,7 @@ from vaejax.data.paths import expanded, one_line, reason, shown
 from vaejax.data.record import Named
 from vaejax.data.source import Arrays, Streamed
 from vaejax.data.stream_npz import stream_npz
-from vaejax.errors import InputError, check_sizes
+from vaejax.errors import InputError, check_memory, check_sizes
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 GREY = ("1", "L", "LA", "La")  # what Pillow calls images that have no colour
@@ -80,10 +80,7 @@ def image_folder(folder: str, split: str = "train", size: int | None = None) -> 
     """
     name = f"images:{folder}"
     file, classes = _decoded(name, folder, split, size)
-    need, have = file.stat().st_size, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if need > have:
-        raise InputError(f"{shown(name)} takes {need / 1e9:.1f} GB decoded, and this machine has {have / 1e9:.1f} GB; "
-                         "give a window, or a smaller size")  # fmt: skip
+    check_memory(f"the decoded images of {shown(name)}", file.stat().st_size, "give a window, or a smaller size")
     return npz(str(file), split, name)._replace(classes=classes)
 
 

@@ -22,7 +22,7 @@ from vaejax.storage.run import Run
 
 PICTURES = 10  # images a row
 ROWS = 5  # of a table
-CODES = 4000  # images whose codes are compared with the factors
+CODES = 4000  # examples whose codes are ordered, and compared with the factors
 RANGE = np.linspace(-2, 2, 9)  # of a traversal, in standard deviations of the prior
 
 
@@ -61,10 +61,10 @@ def pictures(run: Run, by: str, chosen: Mapping[Any, int], pair: Sequence[Any] =
       pair: two settings whose traversals are also drawn side by side.
     """
     source = run.source("test")
-    index = np.random.default_rng(0).permutation(examples(source, 1000))[:PICTURES]
+    index = np.random.default_rng(0).permutation(examples(source, CODES))
     if isinstance(source, Streamed):
         source, index = source.take(np.sort(index)), np.argsort(np.argsort(index))
-    batch = source.at(source.data, jnp.asarray(index))
+    batch = source.at(source.data, jnp.asarray(index[:PICTURES]))
     start = source.at(source.data, jnp.asarray([middle(source)]))
     remade, dreamt, moves, drawings = [batch.x], [], {}, {}
     for value, number in chosen.items():
