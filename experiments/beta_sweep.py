@@ -1,6 +1,6 @@
 """What does beta do? Trains a beta-VAE for every beta and seed as one program and writes a report.
 
-python -m experiments.beta_sweep                        # 3 betas x 5 seeds on rendered scenes, 4 minutes on 2 cores
+python -m experiments.beta_sweep                        # 3 betas x 5 seeds on rendered scenes, about 4 minutes
 python -m experiments.beta_sweep --source mnist --data-dir DIR
 python -m experiments.beta_sweep --preset paper         # 64x64, 300,000 steps: for an accelerator
 """
@@ -23,7 +23,7 @@ class Config:
     """Everything that the sweep depends on; it is written to `config.json`."""
 
     preset: Literal["laptop", "paper"] = "laptop"  # minutes on 2 cores, or Locatello et al. 2019 (64x64, 300,000 steps)
-    source: str = "shapes3d"  # sprites, npz:PATH, csv:PATH, images:FOLDER, mnist, ...; docs/data.md lists them
+    source: str = "shapes3d"  # shapes3d, sprites, images:FOLDER, mnist, ... of docs/data.md; tables: experiments.train
     data_dir: str | None = None  # where tensorflow-datasets' data sets are prepared
     window: int | None = None  # hold so many images at a time, the others on the disk: for more than the device takes
     size: int | None = None  # height and width of rendered images, a power of two; 32, or 64 with --preset paper
